@@ -1,0 +1,107 @@
+"""What a Bayeux server asks of the application behind it.
+
+A transport (`web/cometd.py`) knows these two protocols and nothing else: who may do
+what (`Application`), and what is to be sent to whom (`Outbox`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec import Raw
+
+from .messages import Message, error
+from .server import Client
+
+
+class RefusedError(Exception):
+    """The application's no; `str()` is the wire form `code:args:text`.
+
+    `reconnect` is the advice for a refused handshake: `none`, or `handshake` when
+    another try may succeed.
+    """
+
+    def __init__(
+        self, code: int, text: str, *args: str, reconnect: str = "none"
+    ) -> None:
+        super().__init__(error(code, text, *args))
+        self.reconnect = reconnect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Where a request came from; header names are looked up without case."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    address: str = ""
+
+
+class Application(Protocol):
+    """Decides what the protocol leaves open. May wait, for instance for a store."""
+
+    async def handshake(self, message: Message, peer: Peer) -> object:
+        """Return the identity that the new client keeps.
+
+        Raises: RefusedError.
+        """
+        ...
+
+    def allows(self, client: Client, peer: Peer) -> bool:
+        """Tell whether this peer may speak for the client; if not, it is unknown."""
+        ...
+
+    async def subscribe(
+        self, client: Client, names: Sequence[str], message: Message
+    ) -> None:
+        """Grant all the channels or none.
+
+        Raises: RefusedError.
+        """
+        ...
+
+    async def unsubscribe(self, client: Client, names: Sequence[str]) -> None:
+        """Note that the client gave these channels up."""
+        ...
+
+    async def publish(self, client: Client, message: Message) -> None:
+        """Do what the message asks for; returning promises that it is stored.
+
+        Raises: RefusedError.
+        """
+        ...
+
+    async def connect(self, client: Client, message: Message) -> None:
+        """Note a poll: what was sent before is acknowledged, the client is there."""
+        ...
+
+    async def silent(self, client: Client) -> None:
+        """Note that the client has not polled for `offline_after`."""
+        ...
+
+    async def left(self, client: Client, message: Message | None) -> None:
+        """Note that the client is gone: by its message, or (None) by expiry."""
+        ...
+
+    async def farewell(self, message: Message, peer: Peer) -> bool:
+        """Take the goodbye of a client that Bayeux has forgotten; tell if it meant
+        anything."""
+        ...
+
+
+class Outbox(Protocol):
+    """Holds what waits for each client. A client's id is its address."""
+
+    def take(self, client_id: str) -> list[Raw] | None:
+        """Return the events for one response, in order; they stay unacknowledged.
+
+        None asks to wait for `catch_up()` and to try again.
+        """
+        ...
+
+    async def catch_up(self, client_id: str) -> None:
+        """Read what is missing."""
+        ...
+
+    def lost(self, client_id: str) -> None:
+        """Take back what the last response carried: it did not reach the client."""
+        ...

@@ -1,0 +1,47 @@
+"""The grammar of channel names (Bayeux 1.0, "Channels").
+
+One classifier decides what a channel is, and everything that authorises or routes
+asks it. Servers that compared prefixes instead let `/meta/subscribe/x` through.
+"""
+
+import re
+from enum import Enum
+
+HANDSHAKE = "/meta/handshake"
+CONNECT = "/meta/connect"
+SUBSCRIBE = "/meta/subscribe"
+UNSUBSCRIBE = "/meta/unsubscribe"
+DISCONNECT = "/meta/disconnect"
+
+MAX_LENGTH = 256
+"""Longest channel name in characters; Bayeux sets no limit, a server needs one."""
+
+# Clients in the field use more characters than the grammar of the specification
+# has; CometD's validator accepts these, so they must keep working.
+_NAME = re.compile(r"(?:/[A-Za-z0-9 !#$()+\-.@_{}~]+)+", re.ASCII).fullmatch
+_PATTERN = re.compile(r"(?:/[A-Za-z0-9 !#$()+\-.@_{}~]+)*/\*{1,2}", re.ASCII).fullmatch
+
+
+class Kind(Enum):
+    """The three worlds of channels: the protocol, requests, events."""
+
+    META = "meta"
+    SERVICE = "service"
+    BROADCAST = "broadcast"
+
+
+def kind(channel: str) -> Kind:
+    """Tell to which world the channel belongs, by its first segment."""
+    if channel.startswith("/meta/"):
+        return Kind.META
+    return Kind.SERVICE if channel.startswith("/service/") else Kind.BROADCAST
+
+
+def is_name(channel: str) -> bool:
+    """Tell whether messages may be sent on this channel (no wildcards)."""
+    return len(channel) <= MAX_LENGTH and _NAME(channel) is not None
+
+
+def is_pattern(channel: str) -> bool:
+    """Tell whether the channel ends in a wildcard segment, `*` or `**`."""
+    return len(channel) <= MAX_LENGTH and _PATTERN(channel) is not None

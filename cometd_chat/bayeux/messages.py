@@ -1,0 +1,225 @@
+"""Bayeux messages: request bodies to values and values to response bodies.
+
+Parsing happens once, here. A message that cannot be understood becomes the reply
+that refuses it, so that its neighbours in the same request are still served.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from msgspec import (
+    UNSET,
+    DecodeError,
+    Raw,
+    Struct,
+    UnsetType,
+    ValidationError,
+    json,
+)
+
+from . import channels
+
+Ext: TypeAlias = dict[str, Any]
+
+ABSENT = Raw(b"")
+"""Value of a raw field that the message did not have."""
+
+_MAX_ID = 66  # 64 characters and their quotes
+_OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+
+
+class BodyError(Exception):
+    """A request body that holds no messages; `status` is the HTTP status for it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one request may hold: messages in its array, levels of nesting."""
+
+    messages: int = 100
+    depth: int = 64
+
+
+class Message(Struct, kw_only=True, rename="camel"):
+    """A message of a client (Bayeux 1.0, "Message Field Definitions").
+
+    `id` and `data` keep their JSON text: an id must come back byte for byte, and
+    data belongs to the application. Both are `ABSENT` when the message had none.
+    """
+
+    channel: str
+    id: Raw = ABSENT
+    client_id: str | None = None
+    version: str | None = None
+    connection_type: str | None = None
+    supported_connection_types: list[str] | None = None
+    subscription: str | list[str] | None = None
+    advice: Ext | None = None
+    ext: Ext | None = None
+    data: Raw = ABSENT
+
+
+class Advice(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How to go on (Bayeux 1.0, "advice"); durations in milliseconds.
+
+    Always complete: clients replace the former advice as a whole, and what is
+    missing falls back to defaults of their own.
+    """
+
+    reconnect: str
+    interval: int = 0
+    timeout: int = 0
+    max_interval: int | UnsetType = UNSET
+
+
+class Reply(Struct, kw_only=True, omit_defaults=True, rename="camel"):
+    """A message of the server in answer to one of a client."""
+
+    channel: str | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+    successful: bool
+    client_id: str | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    minimum_version: str | UnsetType = UNSET
+    supported_connection_types: Sequence[str] | UnsetType = UNSET
+    subscription: str | list[str] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    advice: Advice | UnsetType = UNSET
+    ext: Ext | UnsetType = UNSET
+
+
+def error(code: int, text: str, *args: str) -> str:
+    """Return the wire form `code:args:text` (Bayeux 1.0, "error")."""
+    return f"{code}:{','.join(args)}:{text}"
+
+
+UNKNOWN_CLIENT = error(402, "Unknown client")
+INVALID_CHANNEL = error(405, "Invalid channel")
+UNKNOWN_CHANNEL = error(404, "Unknown channel")
+INVALID_SUBSCRIPTION = error(403, "Invalid subscription")
+TOO_MANY_SUBSCRIPTIONS = error(403, "Too many subscriptions")
+INVALID_ID = error(405, "Invalid message id")
+INVALID_MESSAGE = error(400, "Invalid message")
+NO_TRANSPORT = error(301, "Connection types not supported")
+SECOND_CONNECT = error(400, "One connect for each request")
+OVERLOADED = error(503, "Too many clients")
+
+STOP = Advice(reconnect="none")
+"""Advice after which a client neither reconnects nor shakes hands again."""
+
+
+def reply(message: Message, *, successful: bool = True) -> Reply:
+    """Begin the answer to a message: its channel, its id untouched."""
+    echo = UNSET if message.id is ABSENT else message.id
+    return Reply(channel=message.channel, id=echo, successful=successful)
+
+
+def refusal(message: Message, problem: str) -> Reply:
+    """Return the unsuccessful answer to a message."""
+    answer = reply(message, successful=False)
+    answer.error = problem
+    return answer
+
+
+_decode_all = json.Decoder(list[Message] | Message).decode
+_decode_parts = json.Decoder(list[Raw]).decode
+_decode_one = json.Decoder(Message).decode
+_decode_fields = json.Decoder(dict[str, Raw]).decode
+_encode = json.Encoder().encode
+
+
+def parse(body: bytes, limits: Limits) -> list[Message | Reply]:
+    """Return the messages of a body: an array of them, or a single one.
+
+    A message that is wrong in itself is given as the reply that refuses it.
+
+    Raises: BodyError with status 400 when the body is no JSON of that shape, or
+    nested too deeply, and 413 when it holds too many messages.
+    """
+    _check_text(body, limits.depth)
+    try:
+        decoded = _decode_all(body)
+    except ValidationError:
+        found = _parse_apart(body)
+    except (DecodeError, RecursionError) as exc:
+        raise BodyError(400, "The body is not valid JSON") from exc
+    else:
+        messages = decoded if isinstance(decoded, list) else [decoded]
+        found = [_checked(message) for message in messages]
+    if len(found) > limits.messages:
+        raise BodyError(413, f"More than {limits.messages} messages in one request")
+    return found
+
+
+def encode(messages: Sequence[Reply | Raw]) -> bytes:
+    """Return the response body: always an array, whatever the request was."""
+    return _encode(messages)
+
+
+def _check_text(body: bytes, depth: int) -> None:
+    # Raw fields are not looked into by the decoder, so that bytes which are no
+    # UTF-8 would go through to other clients and break them.
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        raise BodyError(400, "The body is not UTF-8") from exc
+    if body.count(b"[") + body.count(b"{") > depth and _depth(body) > depth:
+        raise BodyError(400, f"More than {depth} levels of nesting")
+
+
+def _depth(body: bytes) -> int:
+    level = deepest = 0
+    for match in _OPENERS.finditer(body):
+        if match[1]:
+            level += 1
+            deepest = max(deepest, level)
+        elif match[2]:
+            level -= 1
+    return deepest
+
+
+def _parse_apart(body: bytes) -> list[Message | Reply]:
+    parts = _decode_parts(body) if body.lstrip().startswith(b"[") else [Raw(body)]
+    return [_parse_one(part) for part in parts]
+
+
+def _parse_one(part: Raw) -> Message | Reply:
+    try:
+        return _checked(_decode_one(part))
+    except ValidationError:
+        return _refuse_shape(part)
+
+
+def _checked(message: Message) -> Message | Reply:
+    if len(message.id) > _MAX_ID or bytes(message.id).startswith((b"{", b"[")):
+        message.id = ABSENT
+        return _stopped(refusal(message, INVALID_ID))
+    return message
+
+
+def _refuse_shape(part: Raw) -> Reply:
+    """Refuse what is no message, with as much of an echo as can be trusted."""
+    try:
+        fields = _decode_fields(part)
+        channel = json.decode(fields.get("channel", b'""'), type=str)
+    except ValidationError:
+        return Reply(successful=False, error=INVALID_MESSAGE)
+    if not channel:
+        return Reply(successful=False, error=INVALID_MESSAGE)
+    message = Message(channel=channel, id=fields.get("id", ABSENT))
+    checked = _checked(message)
+    if isinstance(checked, Reply):
+        return checked
+    return _stopped(refusal(message, INVALID_MESSAGE))
+
+
+def _stopped(answer: Reply) -> Reply:
+    # A client whose connect is malformed would send the same again at once, for
+    # ever: some reconnect without any pause when no advice tells them otherwise.
+    if answer.channel in {channels.HANDSHAKE, channels.CONNECT}:
+        answer.advice = STOP
+    return answer

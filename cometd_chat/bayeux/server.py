@@ -1,0 +1,449 @@
+"""The server side of Bayeux as a state machine over all clients of one node.
+
+How it works. Every message of a client goes through `receive()`, which checks what
+the protocol can check and returns a *decision*: either the reply itself, or what
+has to be asked or done outside (`Handshake`, `Subscribe`, `Publish`, `Connect`,
+`Disconnect` …). The caller asks its application and reports back with `admit()` or
+`subscribe()`, which return the reply. Nothing here waits, reads a clock or does
+I/O: time is an argument, in monotonic seconds.
+
+A client is in one of these states, and has exactly one alarm for all of them:
+
+    polling   a connect is being answered or held; alarm at the end of the hold
+    pausing   no connect; alarm at `offline_after`, when it counts as silent
+    silent    no connect for longer than that; alarm at `max_interval`: expiry
+
+`answered()` must be called after the response to a connect was written, or could
+not be written: silence is counted from there, on every path. A `Poll` object is
+one connect and guards against a late answer of an older one.
+
+Alarms sit in a heap. One that moves later is left where it is and put right when
+it rings; only one that moves earlier is pushed again. So a poll costs one heap
+entry, and a sweep looks only at clients whose time has come.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from msgspec import UNSET
+
+from . import channels, messages
+from .messages import Advice, Message, Reply, refusal, reply
+
+LONG_POLLING = "long-polling"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Durations in seconds; see `docs/configuration.md`, section `bayeux`."""
+
+    timeout: float = 25.0
+    max_interval: float = 600.0
+    offline_after: float = 10.0
+    transports: tuple[str, ...] = (LONG_POLLING,)
+    max_clients: int = 50_000
+    max_subscriptions: int = 10
+
+
+@dataclass(slots=True, eq=False)
+class Poll:
+    """One connect request. `wait`: it may be held until `deadline`."""
+
+    reply: Reply
+    wait: bool
+    deadline: float
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """One Bayeux handshake; `identity` is what the application made of it."""
+
+    id: str
+    identity: object
+    expires_at: float
+    silent_at: float
+    subscriptions: set[str] = field(default_factory=set)
+    connected: bool = False
+    silent: bool = False
+    poll: Poll | None = None
+    alarm: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """Ask whether this peer may come in, then call `admit()`."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Answer this connect: at once unless `poll.wait`, then call `answered()`.
+
+    `displaced` is the connect that was held for this client until now. It must end
+    without a Bayeux reply, or the client would run two loops of connects.
+    """
+
+    client: Client
+    message: Message
+    poll: Poll
+    displaced: Poll | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Ask whether the client may have these channels, then call `subscribe()`."""
+
+    client: Client
+    message: Message
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """The client gave these channels up; send the reply."""
+
+    client: Client
+    channels: tuple[str, ...]
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Hand the message to the application; the reply tells whether it took it."""
+
+    client: Client
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The client said goodbye; its held connect, if any, is to be released."""
+
+    client: Client
+    message: Message
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """A goodbye of a client that is no longer known here: perhaps to the chat.
+
+    `reply` refuses it; the application may know better.
+    """
+
+    message: Message
+    reply: Reply
+
+
+ClientRequest: TypeAlias = Subscribe | Unsubscribe | Publish | Disconnect
+"""Decisions about known clients that lead to one reply."""
+
+Request: TypeAlias = Reply | Handshake | Farewell | ClientRequest
+"""Decisions that lead to one reply; all but a connect."""
+
+Decision: TypeAlias = Request | Connect
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The time of a held connect is up: answer it."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """No connect for `offline_after`; the client is still remembered."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """No word for `max_interval`: the client is forgotten."""
+
+    client: Client
+
+
+Occurrence: TypeAlias = Release | Silent | Expired
+
+
+class BayeuxServer:
+    """All clients of one node. `new_id` makes unguessable alphanumeric ids."""
+
+    def __init__(self, options: Options, new_id: Callable[[], str]) -> None:
+        self.options = options
+        self._new_id = new_id
+        self._clients: dict[str, Client] = {}
+        self._alarms: list[tuple[float, int, Client]] = []
+        self._order = itertools.count()
+        self._tombstones: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def client(self, client_id: str) -> Client | None:
+        """Return the client of this id, if it is known on this node."""
+        return self._clients.get(client_id)
+
+    def receive(self, message: Message, now: float, *, alone: bool) -> Decision:
+        """Return what has to be done about one message; never raises.
+
+        `alone` tells that it was the only message of its request: a connect that
+        travels with others is answered at once, for their replies wait for it.
+        """
+        if message.channel == channels.HANDSHAKE:
+            return self._handshake(message)
+        client = self._clients.get(message.client_id or "")
+        if client is None:
+            return self._unknown(message)
+        client.expires_at = now + self.options.max_interval
+        if message.channel == channels.CONNECT:
+            return self._connect(client, message, now, alone=alone)
+        return self._dispatch(client, message, now)
+
+    def admit(self, message: Message, identity: object, now: float) -> Reply:
+        """Make a client for a handshake that the application granted."""
+        if len(self._clients) >= self.options.max_clients:
+            return self.refuse(message, messages.OVERLOADED, "handshake")
+        client = Client(
+            self._new_id(),
+            identity,
+            expires_at=now + self.options.max_interval,
+            silent_at=now + self.options.offline_after,
+        )
+        self._clients[client.id] = client
+        self._arm(client)
+        answer = self._handshake_reply(message, successful=True)
+        answer.client_id = client.id
+        answer.advice = self.advice("retry")
+        return answer
+
+    def refuse(self, message: Message, problem: str, reconnect: str = "none") -> Reply:
+        """Return the reply to a handshake that was not granted."""
+        answer = self._handshake_reply(message, successful=False)
+        answer.error = problem
+        answer.advice = self.advice(reconnect)
+        return answer
+
+    def subscribe(self, client: Client, message: Message) -> Reply:
+        """Record what the application granted and return the reply.
+
+        Service channels are granted, but not recorded (Bayeux 1.0, "Service
+        Channels"): their messages need no subscription.
+        """
+        if client.id not in self._clients:
+            return self._unknown_reply(message)
+        names = _requested(message)
+        kept = {c for c in names if channels.kind(c) is not channels.Kind.SERVICE}
+        if len(client.subscriptions | kept) > self.options.max_subscriptions:
+            return _about(message, refusal(message, messages.TOO_MANY_SUBSCRIPTIONS))
+        client.subscriptions |= kept
+        return _about(message, reply(message))
+
+    def answered(self, client: Client, poll: Poll, now: float) -> None:
+        """Count the client's silence from here: its connect has been answered.
+
+        To be called on every path, also when the response could not be written.
+        """
+        if client.poll is not poll:
+            return
+        client.poll = None
+        client.silent_at = now + self.options.offline_after
+        client.expires_at = now + self.options.max_interval
+        self._arm(client)
+
+    def sweep(self, now: float) -> list[Occurrence]:
+        """Return what happened by the passing of time; call it about once a second."""
+        happened: list[Occurrence] = []
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, client = heapq.heappop(self._alarms)
+            if at != client.alarm or self._clients.get(client.id) is not client:
+                continue
+            client.alarm = math.inf
+            happened += self._ring(client, now)
+            self._arm(client)
+        self._forget(now)
+        return happened
+
+    def advice(self, reconnect: str) -> Advice:
+        """Return complete advice with this server's durations."""
+        return Advice(
+            reconnect=reconnect,
+            timeout=_milliseconds(self.options.timeout),
+            max_interval=_milliseconds(self.options.max_interval),
+        )
+
+    def _dispatch(self, client: Client, message: Message, now: float) -> Decision:
+        match message.channel:
+            case channels.SUBSCRIBE:
+                return self._subscribe(client, message)
+            case channels.UNSUBSCRIBE:
+                return self._unsubscribe(client, message)
+            case channels.DISCONNECT:
+                self._bury(client, now)
+                return Disconnect(client, message, reply(message))
+            case _:
+                return self._publish(client, message)
+
+    def _handshake(self, message: Message) -> Decision:
+        offered = message.supported_connection_types or ()
+        if not set(offered) & set(self.options.transports):
+            return self.refuse(message, messages.NO_TRANSPORT)
+        return Handshake(message)
+
+    def _handshake_reply(self, message: Message, *, successful: bool) -> Reply:
+        answer = reply(message, successful=successful)
+        answer.version = "1.0"
+        answer.minimum_version = "1.0"
+        answer.supported_connection_types = self.options.transports
+        return answer
+
+    def _connect(
+        self, client: Client, message: Message, now: float, *, alone: bool
+    ) -> Connect:
+        asked = _timeout(message)
+        hold = min(self.options.timeout, math.inf if asked is None else asked)
+        answer = reply(message)
+        if asked is not None or not client.connected:
+            answer.advice = self.advice("retry")
+        # The first connect tells the client that it is connected: never held.
+        wait = alone and client.connected and hold > 0
+        poll = Poll(answer, wait, now + hold if wait else math.inf)
+        displaced, client.poll = client.poll, poll
+        client.connected = True
+        client.silent = False
+        self._arm(client)
+        return Connect(client, message, poll, displaced)
+
+    def _subscribe(self, client: Client, message: Message) -> Decision:
+        names = _requested(message)
+        if not names or not all(map(_subscribable, names)):
+            answer = refusal(message, messages.INVALID_SUBSCRIPTION)
+            return _about(message, answer)
+        return Subscribe(client, message, names)
+
+    def _unsubscribe(self, client: Client, message: Message) -> Decision:
+        names = _requested(message)
+        if not names:
+            return _about(message, refusal(message, messages.INVALID_SUBSCRIPTION))
+        client.subscriptions.difference_update(names)
+        return Unsubscribe(client, names, _about(message, reply(message)))
+
+    def _publish(self, client: Client, message: Message) -> Decision:
+        if channels.kind(message.channel) is channels.Kind.META:
+            return refusal(message, messages.UNKNOWN_CHANNEL)
+        if not channels.is_name(message.channel):
+            return refusal(message, messages.INVALID_CHANNEL)
+        return Publish(client, message)
+
+    def _unknown(self, message: Message) -> Decision:
+        answer = self._unknown_reply(message)
+        if message.channel == channels.DISCONNECT and message.client_id:
+            return Farewell(message, answer)
+        return answer
+
+    def _unknown_reply(self, message: Message) -> Reply:
+        answer = _about(message, refusal(message, messages.UNKNOWN_CLIENT))
+        if message.channel == channels.CONNECT:
+            # Whoever disconnected on purpose must not be brought back to life by
+            # a connect that was under way at that moment (CometD issue 921).
+            meant = message.client_id in self._tombstones
+            answer.advice = self.advice("none" if meant else "handshake")
+        return answer
+
+    def _bury(self, client: Client, now: float) -> None:
+        del self._clients[client.id]
+        self._tombstones[client.id] = now + self.options.max_interval
+        if client.poll is not None:
+            client.poll.reply.advice = self.advice("none")
+
+    def _forget(self, now: float) -> None:
+        for client_id, until in list(itertools.islice(self._tombstones.items(), 1000)):
+            if until > now:
+                break
+            del self._tombstones[client_id]
+
+    def _ring(self, client: Client, now: float) -> Iterable[Occurrence]:
+        if client.poll is not None:
+            if client.poll.deadline > now:
+                return ()
+            client.poll.deadline = math.inf
+            return (Release(client),)
+        if not client.silent and client.silent_at <= now:
+            client.silent = True
+            return (Silent(client),)
+        if client.silent and client.expires_at <= now:
+            del self._clients[client.id]
+            return (Expired(client),)
+        return ()
+
+    def _arm(self, client: Client) -> None:
+        at = _next_alarm(client)
+        if at < client.alarm and client.id in self._clients:
+            client.alarm = at
+            heapq.heappush(self._alarms, (at, next(self._order), client))
+
+
+def screen(batch: Iterable[Message | Reply]) -> list[Message | Reply]:
+    """Apply what Bayeux 1.0 says about messages that share one request.
+
+    A handshake is served alone and the rest is ignored ("Handshake Request");
+    there is one outstanding connect, so that further ones are refused.
+    """
+    found = list(batch)
+    for item in found:
+        if isinstance(item, Message) and item.channel == channels.HANDSHAKE:
+            return [item]
+    connects = 0
+    for i, item in enumerate(found):
+        if isinstance(item, Message) and item.channel == channels.CONNECT:
+            connects += 1
+            if connects > 1:
+                found[i] = refusal(item, messages.SECOND_CONNECT)
+    return found
+
+
+def _next_alarm(client: Client) -> float:
+    if client.poll is not None:
+        return client.poll.deadline
+    return client.expires_at if client.silent else client.silent_at
+
+
+def _requested(message: Message) -> tuple[str, ...]:
+    names = message.subscription
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _subscribable(name: str) -> bool:
+    if channels.kind(name) is channels.Kind.META:
+        return False
+    return channels.is_name(name) or channels.is_pattern(name)
+
+
+def _about(message: Message, answer: Reply) -> Reply:
+    """Echo the subscription in the form it was asked for; clients look for it."""
+    if message.channel in {channels.SUBSCRIBE, channels.UNSUBSCRIBE}:
+        answer.subscription = (
+            UNSET if message.subscription is None else (message.subscription)
+        )
+    return answer
+
+
+def _timeout(message: Message) -> float | None:
+    """Return the hold the client asked for, in seconds, or None."""
+    asked = (message.advice or {}).get("timeout")
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        return None
+    return max(0.0, asked / 1000)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,275 @@
+"""Which client has been sent what: cursors into transcripts, and mailboxes.
+
+How it works. The transcript is the queue. A client that reads a session has a
+*cursor* in it: `acked` is the position it confirmed, `sent` the newest one that went
+into a response. `take()` puts everything behind `sent` into one response, whether
+it happened a moment or a week ago: live delivery, a lost response and the replay
+after a reconnect are the same call. `acknowledge()` moves `acked` up to `sent`;
+`lost()` moves `sent` back to `acked`.
+
+A change that continues a cursor without a hole brings its entries along (`tail`),
+so that the hot path reads nothing. Whatever does not fit leaves the cursor
+*behind*, and the store is read in `catch_up()`. Both are hints about the same
+truth, so they may come twice, late or never.
+
+What has no position (notices for agents, lists, receipts) goes through a bounded
+mailbox that follows the same responses.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from msgspec import Raw
+
+from cometd_chat.model import Entry, Session
+from cometd_chat.store import Change, SessionNotFoundError, Store
+
+Form: TypeAlias = Callable[[Session, Sequence[Entry]], bytes]
+"""Renders one contiguous run of entries as a Bayeux event."""
+
+PAGE = 500
+"""Most entries read from the store for one cursor at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Cursor:
+    """How far one client is in one session.
+
+    `newest` is the highest position heard of; `stale` tells that the session has
+    changed in more than its transcript since it was read.
+    """
+
+    session: Session
+    form: Form
+    acked: int
+    sent: int
+    newest: int
+    stale: bool = False
+    tail: list[Entry] = field(default_factory=list)
+
+    @property
+    def top(self) -> int:
+        """The newest position that can be sent without reading the store."""
+        return self.tail[-1].position if self.tail else self.sent
+
+    @property
+    def behind(self) -> bool:
+        return self.stale or (not self.tail and self.newest > self.sent)
+
+    @property
+    def waiting(self) -> bool:
+        return self.newest > self.sent
+
+
+@dataclass(slots=True, eq=False)
+class _Reader:
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+    ready: dict[str, Cursor] = field(default_factory=dict)
+    mail: deque[Raw] = field(default_factory=deque)
+    sent_mail: list[Raw] = field(default_factory=list)
+    sent_cursors: list[Cursor] = field(default_factory=list)
+
+
+class Delivery:
+    """The cursors and mailboxes of all clients of this node.
+
+    `max_reply` bounds the text of the entries in one response, in bytes; the rest
+    follows with the next poll. `max_mail` bounds a mailbox: the oldest is dropped.
+    """
+
+    def __init__(
+        self, store: Store, *, max_reply: int = 262_144, max_mail: int = 1000
+    ) -> None:
+        self._store = store
+        self._max_reply = max_reply
+        self._max_mail = max_mail
+        self._readers: dict[str, _Reader] = {}
+        self._watchers: dict[str, dict[str, Cursor]] = {}
+        self._wake: Callable[[str], None] = lambda _: None
+        self.dropped = 0
+        store.watch(self._changed)
+
+    def on_wake(self, wake: Callable[[str], None]) -> None:
+        """Call `wake` with a client's id whenever something waits for it."""
+        self._wake = wake
+
+    def attach(self, client_id: str, session: Session, form: Form, after: int) -> None:
+        """Let the client read the session from position `after` + 1 on.
+
+        Attaching again moves the cursor there.
+        """
+        reader = self._readers.setdefault(client_id, _Reader())
+        after = min(max(after, 0), session.last)
+        cursor = Cursor(session, form, after, after, session.last)
+        reader.cursors[session.id] = cursor
+        self._watchers.setdefault(session.id, {})[client_id] = cursor
+        if cursor.waiting:
+            reader.ready[session.id] = cursor
+            self._wake(client_id)
+
+    def detach(self, client_id: str, session_id: str) -> None:
+        """Stop the client's reading of one session."""
+        reader = self._readers.get(client_id)
+        if reader and (cursor := reader.cursors.pop(session_id, None)):
+            reader.ready.pop(session_id, None)
+            if cursor in reader.sent_cursors:
+                reader.sent_cursors.remove(cursor)
+            self._unwatch(session_id, client_id)
+
+    def forget(self, client_id: str) -> None:
+        """Drop everything that is kept for a client that is gone."""
+        if reader := self._readers.pop(client_id, None):
+            for session_id in reader.cursors:
+                self._unwatch(session_id, client_id)
+
+    def cursors(self, client_id: str) -> dict[str, Cursor]:
+        """Return the client's cursors by session id."""
+        reader = self._readers.get(client_id)
+        return dict(reader.cursors) if reader else {}
+
+    def watchers(self, session_id: str) -> dict[str, Cursor]:
+        """Return the cursors in this session by client id."""
+        return dict(self._watchers.get(session_id, {}))
+
+    def post(self, client_id: str, event: bytes) -> None:
+        """Put an event without a position into the client's mailbox."""
+        reader = self._readers.setdefault(client_id, _Reader())
+        if len(reader.mail) >= self._max_mail:
+            reader.mail.popleft()
+            self.dropped += 1
+        reader.mail.append(Raw(event))
+        self._wake(client_id)
+
+    def acknowledge(self, client_id: str) -> None:
+        """Note that the client got the response before this one.
+
+        Only the next poll tells so, for clients without acknowledgements of their
+        own (Bayeux has none): never the write to the socket.
+        """
+        if reader := self._readers.get(client_id):
+            for cursor in reader.sent_cursors:
+                cursor.acked = cursor.sent
+            reader.sent_cursors.clear()
+            reader.sent_mail.clear()
+
+    def lost(self, client_id: str) -> None:
+        """Take back what the last response carried: it did not reach the client."""
+        if reader := self._readers.get(client_id):
+            for cursor in reader.sent_cursors:
+                cursor.sent = cursor.acked
+                cursor.tail.clear()
+                reader.ready[cursor.session.id] = cursor
+            reader.sent_cursors.clear()
+            reader.mail.extendleft(reversed(reader.sent_mail))
+            reader.sent_mail.clear()
+
+    def take(self, client_id: str) -> list[Raw] | None:
+        """Return the events for one response, in order; they stay unacknowledged.
+
+        None asks to wait for `catch_up()` and to try again.
+        """
+        reader = self._readers.get(client_id)
+        if reader is None:
+            return []
+        if any(cursor.behind for cursor in reader.ready.values()):
+            return None
+        events = [*reader.mail]
+        reader.sent_mail += reader.mail
+        reader.mail.clear()
+        room = self._max_reply
+        for cursor in list(reader.ready.values()):
+            if room <= 0:
+                break
+            run, room = _cut(cursor.tail, room)
+            events += self._send(reader, cursor, run)
+        return events
+
+    async def catch_up(self, client_id: str) -> None:
+        """Read what the cursors of this client are behind.
+
+        Raises: StoreUnavailableError.
+        """
+        reader = self._readers.get(client_id)
+        for cursor in list(reader.ready.values()) if reader else ():
+            if cursor.behind:
+                await self._read(client_id, cursor)
+
+    def _send(
+        self, reader: _Reader, cursor: Cursor, entries: Sequence[Entry]
+    ) -> Iterator[Raw]:
+        for run in _runs(entries):
+            yield Raw(cursor.form(cursor.session, run))
+        if entries:
+            cursor.sent = entries[-1].position
+            del cursor.tail[: len(entries)]
+            if cursor not in reader.sent_cursors:
+                reader.sent_cursors.append(cursor)
+        if not cursor.waiting:
+            reader.ready.pop(cursor.session.id, None)
+
+    async def _read(self, client_id: str, cursor: Cursor) -> None:
+        session_id = cursor.session.id
+        if cursor.stale:
+            cursor.stale = False
+            try:
+                cursor.session = await self._store.get(session_id)
+            except SessionNotFoundError:
+                self.detach(client_id, session_id)
+                return
+        if cursor.tail or not cursor.waiting:
+            return
+        heard, after = cursor.newest, cursor.sent
+        entries = await self._store.read(session_id, after, PAGE)
+        if cursor.sent != after or cursor.tail:
+            return  # something else moved the cursor meanwhile; it knows better
+        cursor.tail = entries
+        # Positions heard of before the read are committed, so that nothing read
+        # means nothing there: a transcript that was purged or rolled back.
+        if not entries and cursor.newest == heard:
+            cursor.newest = after
+
+    def _changed(self, change: Change) -> None:
+        watchers = self._watchers.get(change.session_id)
+        if not watchers:
+            return
+        for client_id, cursor in list(watchers.items()):
+            _continue(cursor, change.entries)
+            cursor.stale = cursor.stale or change.altered
+            if cursor.waiting:
+                self._readers[client_id].ready[change.session_id] = cursor
+                self._wake(client_id)
+
+    def _unwatch(self, session_id: str, client_id: str) -> None:
+        watchers = self._watchers[session_id]
+        del watchers[client_id]
+        if not watchers:
+            del self._watchers[session_id]
+
+
+def _continue(cursor: Cursor, entries: Sequence[Entry]) -> None:
+    """Take the entries along where they continue the cursor without a hole."""
+    for entry in entries:
+        fits = entry.position == cursor.top + 1 and cursor.newest == cursor.top
+        if fits and len(cursor.tail) < PAGE:
+            cursor.tail.append(entry)
+        cursor.newest = max(cursor.newest, entry.position)
+
+
+def _cut(entries: Sequence[Entry], room: int) -> tuple[Sequence[Entry], int]:
+    """Return as many entries as fit, at least one, and the room that is left."""
+    for count, entry in enumerate(entries, 1):
+        room -= len(entry.text.encode()) + 128
+        if room <= 0:
+            return entries[:count], room
+    return list(entries), room
+
+
+def _runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Split at holes: clients count positions from the size of a message."""
+    start = 0
+    for i in range(1, len(entries) + 1):
+        if i == len(entries) or entries[i].position != entries[i - 1].position + 1:
+            yield entries[start:i]
+            start = i

@@ -1,0 +1,41 @@
+"""Chat API version 1: form parameters in, the chat object out, `/_genesys` events."""
+
+from cometd_chat.gms.v1.replies import (
+    Verbose,
+    chat_object,
+    entry_json,
+    error_body,
+    event_name,
+    notification,
+    push_content,
+    service_object,
+)
+from cometd_chat.gms.v1.requests import (
+    DEVICE_TYPES,
+    NewService,
+    OpenChat,
+    Operation,
+    V1Error,
+    parse_open,
+    parse_operation,
+    parse_service,
+)
+
+__all__ = [
+    "DEVICE_TYPES",
+    "NewService",
+    "OpenChat",
+    "Operation",
+    "V1Error",
+    "Verbose",
+    "chat_object",
+    "entry_json",
+    "error_body",
+    "event_name",
+    "notification",
+    "parse_open",
+    "parse_operation",
+    "parse_service",
+    "push_content",
+    "service_object",
+]

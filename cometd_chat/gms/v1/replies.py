@@ -1,0 +1,244 @@
+"""What a v1 client gets: the chat object, alone as a reply or inside a notification.
+
+Numbers travel as strings, and positions are those of the last entry: a client counts
+back from `transcriptPosition` to find the position of every entry in the same object.
+Hence one object carries one contiguous run of entries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from msgspec import UNSET, Raw, Struct, UnsetType, field, json
+
+from cometd_chat.gms.values import ALIAS, USER_ID
+from cometd_chat.model import Entry, EntryKind, Session
+
+_encode = json.Encoder().encode
+
+_EVENTS = {
+    EntryKind.JOINED: "Notice.Joined",
+    EntryKind.LEFT: "Notice.Left",
+    EntryKind.MESSAGE: "Message.Text",
+    EntryKind.TYPING_STARTED: "Notice.TypingStarted",
+    EntryKind.TYPING_STOPPED: "Notice.TypingStopped",
+    EntryKind.PUSH_URL: "Notice.PushUrl",
+    EntryKind.CUSTOM_NOTICE: "Notice.Custom",
+    # Version 1 has no events for these; old clients break at any eighth name.
+    EntryKind.NICKNAME_UPDATED: "Notice.Custom",
+    EntryKind.FILE_UPLOADED: "Notice.Custom",
+    EntryKind.FILE_DELETED: "Notice.Custom",
+}
+
+_PHRASES = {
+    EntryKind.JOINED: "has joined the session",
+    EntryKind.LEFT: "has left the session",
+    EntryKind.TYPING_STARTED: "is typing",
+    EntryKind.TYPING_STOPPED: "stopped typing",
+    EntryKind.NICKNAME_UPDATED: "has a new nickname",
+    EntryKind.FILE_UPLOADED: "has sent a file",
+    EntryKind.FILE_DELETED: "has deleted a file",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verbose:
+    """What `_verbose=true` tells beyond the chat: where the server can be reached.
+
+    `base_path` starts with a slash and does not end with one, or it is empty.
+    """
+
+    base_path: str
+    host: str
+    port: int
+    tls: bool
+
+
+class _Chat(Struct, kw_only=True, rename="camel"):
+    chat_session_id: str
+    chat_ixn_state: str
+    transcript_position: str
+    transcript_to_show: list[Raw]
+    chat_service_message: str = "Chat service is available"
+    started_at: str
+
+
+class _VerboseChat(_Chat, kw_only=True, rename="camel"):
+    user_id: str = USER_ID
+    secure_key: str
+    check_chat_service_load_balancer_path: str = "/ready"
+    chat_server_load_balancer_alias: str = ALIAS
+    chat_server_host: str
+    chat_web_api_port: int
+    tls_required: bool = field(name="isTLSrequired")
+    client_time_zone_offset: str = "0"
+    send_url: str = field(name="_chatIxnAPI_SEND_URL")
+    refresh_url: str = field(name="_chatIxnAPI_REFRESH_URL")
+    start_typing_url: str = field(name="_chatIxnAPI_START_TYPING_URL")
+    stop_typing_url: str = field(name="_chatIxnAPI_STOP_TYPING_URL")
+    disconnect_url: str = field(name="_chatIxnAPI_DISCONNECT_URL")
+    refresh_from_start_url: str = field(name="_chatIxnAPI_REFRESH_FROM_START_URL")
+
+
+class _NotificationData(Struct, kw_only=True):
+    id: str
+    tag: str
+    message: _Chat
+
+
+class _Notification(Struct, kw_only=True):
+    channel: str = "/_genesys"
+    data: _NotificationData
+
+
+class _Service(Struct, kw_only=True):
+    id: str = field(name="_id")
+    create_url: str | UnsetType = field(name="_chatIxnAPI-CREATE-URL", default=UNSET)
+
+
+class _Error(Struct, kw_only=True):
+    message: str
+    exception: str
+
+
+class _PushContent(Struct, kw_only=True, rename="camel"):
+    message: str
+    service_id: str
+    last_transcript: list[dict[str, str]]
+
+
+def event_name(kind: EntryKind) -> str:
+    """Return the GMS name of an event, as in GMS option `_filtering_chat_events`."""
+    return _EVENTS[kind]
+
+
+def entry_json(entry: Entry, started_at: float, *, index: bool = False) -> bytes:
+    """Encode one element of `transcriptToShow`, fit for every client of the session.
+
+    Five strings: event, nickname, text, whole seconds since `startedAt`, party. GMS
+    option `enable-fast-chat-transcript-refresh` says that it "adds an Index"; as
+    the element is an array, `index` appends the position as a sixth string.
+    """
+    # Both ends are cut to whole seconds first, because `startedAt` is on the wire:
+    # what the client adds up is then the second in which the entry was written.
+    offset = max(0, int(entry.at) - int(started_at))
+    event = _EVENTS[entry.kind]
+    row = [event, entry.nickname, _text(entry), str(offset), entry.role.upper()]
+    return _encode([*row, str(entry.position)] if index else row)
+
+
+def chat_object(
+    session: Session,
+    entries: Sequence[Entry],
+    *,
+    position: int,
+    created: bool = False,
+    index: bool = False,
+    verbose: Verbose | None = None,
+) -> bytes:
+    """Encode the chat object, the reply to every v1 operation.
+
+    `position` is that of the last entry, or the client's own if there is none. The
+    state is CONNECTED in the reply to creation (`created`). It becomes DISCONNECTED
+    when the chat is over and `position` has reached its end: clients stop reading
+    at this word, and would lose what had not been sent before it.
+    """
+    chat = _chat(session, entries, position, index=index)
+    if created and not session.ended:
+        chat.chat_ixn_state = "CONNECTED"
+    return _encode(_verbose(chat, session, verbose) if verbose else chat)
+
+
+def notification(
+    session: Session,
+    entries: Sequence[Entry],
+    notification_id: str,
+    *,
+    index: bool = False,
+) -> bytes:
+    """Encode the Bayeux event that brings a run of entries to channel `/_genesys`.
+
+    `notification_id` is unique, 32 hexadecimal digits. Without entries the event
+    tells the state of the chat at its newest position.
+    """
+    position = entries[-1].position if entries else session.last
+    data = _NotificationData(
+        id=notification_id,
+        tag=f"service.chat.refresh.{session.key}",
+        message=_chat(session, entries, position, index=index),
+    )
+    return _encode(_Notification(data=data))
+
+
+def service_object(session: Session, base_path: str, *, verbose: bool) -> bytes:
+    """Encode the reply to service creation: the id, and where to create the chat."""
+    url = f"{_chat_path(session, base_path)}" if verbose else UNSET
+    return _encode(_Service(id=session.key, create_url=url))
+
+
+def error_body(message: str, exception: str) -> bytes:
+    """Encode the body of every reply with an HTTP status of 400 and above."""
+    return _encode(_Error(message=message, exception=exception))
+
+
+def push_content(session: Session, entries: Sequence[Entry], text: str) -> bytes:
+    """Encode what a push tells: GMS nests it in other JSON, or sends it as a text.
+
+    `text` is GMS option `_client_timeout_notification_message`. The service id lets
+    the app find its chat; it is the customer's secret, and so is this content.
+    """
+    return _encode(
+        _PushContent(
+            message=text,
+            service_id=session.key,
+            last_transcript=[{_EVENTS[e.kind]: _text(e)} for e in entries],
+        )
+    )
+
+
+def _text(entry: Entry) -> str:
+    phrase = _PHRASES.get(entry.kind, entry.text)
+    file_name = entry.user_data.get("file-name")
+    return f"{phrase}: {file_name}" if file_name else phrase
+
+
+def _chat(
+    session: Session, entries: Sequence[Entry], position: int, *, index: bool
+) -> _Chat:
+    over = session.ended and position >= session.last
+    started = datetime.fromtimestamp(int(session.started_at), UTC)
+    return _Chat(
+        chat_session_id=session.id,
+        chat_ixn_state="DISCONNECTED" if over else "TRANSCRIPT",
+        transcript_position=str(position),
+        transcript_to_show=[
+            Raw(entry_json(entry, session.started_at, index=index)) for entry in entries
+        ],
+        started_at=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _verbose(chat: _Chat, session: Session, verbose: Verbose) -> _VerboseChat:
+    path = _chat_path(session, verbose.base_path)
+    return _VerboseChat(
+        chat_session_id=chat.chat_session_id,
+        chat_ixn_state=chat.chat_ixn_state,
+        transcript_position=chat.transcript_position,
+        transcript_to_show=chat.transcript_to_show,
+        started_at=chat.started_at,
+        # No key of our own: the caller used this very id to get here.
+        secure_key=session.key,
+        chat_server_host=verbose.host,
+        chat_web_api_port=verbose.port,
+        tls_required=verbose.tls,
+        send_url=f"{path}/send",
+        refresh_url=f"{path}/refresh",
+        start_typing_url=f"{path}/startTyping",
+        stop_typing_url=f"{path}/stopTyping",
+        disconnect_url=f"{path}/disconnect",
+        refresh_from_start_url=f"{path}/refresh?transcriptPosition=0",
+    )
+
+
+def _chat_path(session: Session, base_path: str) -> str:
+    return f"{base_path}/1/service/{session.key}/ixn/chat"

@@ -1,0 +1,201 @@
+"""The facts everybody talks about: sessions, their transcripts, who takes part.
+
+A *session* is one chat; it outlives the Bayeux clients that come and go. Its
+*transcript* is a sequence of *entries* with positions 1, 2, 3 … without holes.
+Everything here is immutable: a store returns a new value when a fact has changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias
+
+CUSTOMER = 1
+"""Participant number of the customer in every session."""
+
+JOINING = 0
+"""Participant number in a draft that speaks of whoever joins with it."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Role(StrEnum):
+    """What a participant is; the values are those of the wire (GMS Chat API v2)."""
+
+    CUSTOMER = "Client"
+    AGENT = "Agent"
+    SUPERVISOR = "Supervisor"
+    EXTERNAL = "External"
+
+
+class EntryKind(StrEnum):
+    """What an entry tells; the values are those of the wire (GMS Chat API v2)."""
+
+    JOINED = "ParticipantJoined"
+    LEFT = "ParticipantLeft"
+    MESSAGE = "Message"
+    TYPING_STARTED = "TypingStarted"
+    TYPING_STOPPED = "TypingStopped"
+    PUSH_URL = "PushUrl"
+    CUSTOM_NOTICE = "CustomNotice"
+    NICKNAME_UPDATED = "NicknameUpdated"
+    FILE_UPLOADED = "FileUploaded"
+    FILE_DELETED = "FileDeleted"
+
+
+class State(StrEnum):
+    """The life of a session: created, asked for, answered, over."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entry before the store has given it a position.
+
+    `at` is wall time in seconds. `notable` says that the entry may be announced by
+    push while the customer is absent.
+    """
+
+    kind: EntryKind
+    role: Role
+    participant: int
+    nickname: str
+    at: float
+    text: str = ""
+    message_type: str = ""
+    user_data: Mapping[str, str] = NOTHING
+    notable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Draft):
+    """One line of a transcript."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """Somebody who takes part in a session; `id` is empty for the customer."""
+
+    number: int
+    role: Role
+    nickname: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Where the customer's pushes go (GMS parameters `push_notification_*`)."""
+
+    id: str = field(repr=False)
+    type: str
+    provider: str = ""
+    language: str = ""
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the customer told about himself when he asked for the chat."""
+
+    nickname: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    subject: str = ""
+    user_data: Mapping[str, str] = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One chat.
+
+    `id` names it to agents (`chatId`, `chatSessionId`); `key` is the customer's
+    secret (the v1 service id, the v2 `secureKey`). Times are wall seconds, positions
+    count entries: `last` is the newest, `acked` the newest that the customer
+    confirmed, `announced` the newest that a push told about, `notable` the newest
+    that a push may tell about. `absent_since` is None while the customer is present.
+    """
+
+    id: str
+    key: str = field(repr=False)
+    service: str
+    user: str = field(default="", repr=False)
+    state: State = State.NEW
+    created_at: float
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    comet: bool = False
+    profile: Profile = field(default=Profile(), repr=False)
+    device: Device | None = None
+    participants: tuple[Participant, ...] = ()
+    last: int = 0
+    last_at: float = 0.0
+    last_text: str = field(default="", repr=False)
+    unread: int = 0
+    acked: int = 0
+    announced: int = 0
+    notable: int = 0
+    absent_since: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state is State.ENDED
+
+    @property
+    def open(self) -> bool:
+        return self.state in {State.WAITING, State.ACTIVE}
+
+    @property
+    def present(self) -> bool:
+        return self.absent_since is None
+
+    @property
+    def agents(self) -> tuple[Participant, ...]:
+        """Everybody in the session but the customer."""
+        return tuple(p for p in self.participants if p.number != CUSTOMER)
+
+    def participant(self, agent_id: str) -> Participant | None:
+        """Return the agent's own part in this session, if he has one."""
+        return next((p for p in self.agents if p.id == agent_id), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """The customer asks for the chat: new becomes waiting."""
+
+    profile: Profile
+    device: Device | None = None
+    comet: bool = False
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """An agent comes in: waiting becomes active. `alone`: only if no agent is in."""
+
+    agent_id: str
+    role: Role
+    nickname: str
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """An agent goes; without any agent left, active becomes waiting again."""
+
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The chat is over for everybody."""
+
+
+Transition: TypeAlias = Open | Join | Leave | End

@@ -1,0 +1,260 @@
+"""Where transcripts live. The docstrings of `Store` are its specification.
+
+Three rules hold for every store:
+
+* *Persist, then notify.* A method that writes returns after the commit reached
+  durable storage; only then are the watchers told. What was returned is never lost.
+* *Reading does not remove.* The acknowledged position moves by the customer's word
+  only, and nothing that it passed is taken away from other readers.
+* *A change is a hint.* Watchers may miss one, or see it late; the truth is read.
+
+Times are wall seconds and always arguments, so that a store never asks a clock.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from cometd_chat.model import Draft, Entry, Participant, Session, State, Transition
+
+
+class StoreError(Exception):
+    """What a store refuses or fails to do; never carries chat text or keys."""
+
+
+class SessionNotFoundError(StoreError):
+    """No such session, or none that this key, user or client may know of."""
+
+
+class SessionEndedError(StoreError):
+    """The session is over: nobody may write to it any more."""
+
+
+class SessionNotOpenError(StoreError):
+    """The session was created, but the chat has not been asked for yet."""
+
+
+class TakenError(StoreError):
+    """Another agent is already in the session."""
+
+    def __init__(self, by: Participant) -> None:
+        super().__init__("another agent has the session")
+        self.by = by
+
+
+class TranscriptFullError(StoreError):
+    """The transcript has reached the greatest number of entries."""
+
+
+class StoreUnavailableError(StoreError):
+    """The storage cannot be reached or written now; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """News of one session: new entries, or another fact about it (`altered`)."""
+
+    session_id: str
+    entries: tuple[Entry, ...] = ()
+    altered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """The entries that were stored, or those of the first time when repeated."""
+
+    entries: tuple[Entry, ...]
+    repeated: bool = False
+
+    @property
+    def position(self) -> int:
+        """Position of the newest of the entries, 0 if there is none."""
+        return self.entries[-1].position if self.entries else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """An idempotency key: what it names is stored once per session.
+
+    `window` limits the memory to so many seconds; None means the session's life.
+    """
+
+    key: str
+    window: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A push that is due, lent to one worker until `lease` (wall seconds)."""
+
+    session: Session
+    lease: float
+
+
+Watcher: TypeAlias = Callable[[Change], None]
+
+
+class Store(Protocol):
+    async def create(self, session: Session) -> None:
+        """Keep a new session; its id and key must never have been used."""
+        ...
+
+    async def get(self, session_id: str) -> Session:
+        """Return the session as it stands.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def find(self, key: str) -> Session:
+        """Return the session that has this secret key.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def of_user(self, user: str) -> list[Session]:
+        """Return the user's open sessions, oldest first; none for an empty name."""
+        ...
+
+    async def of_client(self, client_id: str) -> list[Session]:
+        """Return the sessions that this Bayeux client ever read as their customer.
+
+        Also for clients that are long gone: presence is marked as over, not removed.
+        """
+        ...
+
+    async def sessions(
+        self, states: Collection[State], services: Collection[str], limit: int
+    ) -> list[Session]:
+        """Return up to `limit` sessions in these states, oldest start first.
+
+        An empty `services` means every service.
+        """
+        ...
+
+    async def append(
+        self,
+        session_id: str,
+        drafts: Sequence[Draft],
+        *,
+        transition: Transition | None = None,
+        once: Once | None = None,
+    ) -> Appended:
+        """Store the drafts at the next positions, all or none, with the transition.
+
+        Positions of one session are contiguous and start at 1; concurrent calls get
+        different ones. Times of entries never go back within a session. A draft of
+        participant `JOINING` gets the number of the agent who joins with it. With
+        `once`, a repeat stores nothing and returns the entries of the first time.
+        A transition that has been made already (opened, joined, left, ended) is a
+        repeat too, with no entries.
+
+        Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError, which
+        a repeat never meets; TakenError for `Join(alone=True)` when another agent
+        is in; TranscriptFullError; StoreUnavailableError.
+        """
+        ...
+
+    async def read(self, session_id: str, after: int, limit: int = 500) -> list[Entry]:
+        """Return up to `limit` entries from position `after` + 1 on, in order.
+
+        An unknown session has no entries.
+        """
+        ...
+
+    async def mark_present(
+        self, session_id: str, client_id: str, until: float, acked: int = 0
+    ) -> bool:
+        """Note that this client reads for the customer, at least until `until`.
+
+        `acked` raises the acknowledged position (never lowers it, never beyond the
+        newest entry). A push that was waiting is cancelled.
+        Returns whether the customer was absent before. Of several callers, exactly
+        one gets True per return.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def mark_absent(
+        self,
+        session_id: str,
+        client_id: str,
+        at: float,
+        *,
+        acked: int = 0,
+        position: int | None = None,
+    ) -> bool:
+        """Note that this client stopped reading at `at`.
+
+        `acked` raises the acknowledged position; `position`, the customer's own
+        word, sets it, even backwards (within 0 … newest entry).
+        Returns whether the customer became absent by this: no other client of the
+        session has a lease beyond `at`, and he was present before. Exactly one
+        caller gets True per absence. Never for a session that is not open.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def expire_presence(self, now: float, limit: int = 100) -> list[Session]:
+        """Return open sessions whose customer's last lease ran out, now absent.
+
+        Each absence is handed to one caller: what `mark_absent` does for clients
+        that say goodbye, for those whose node died.
+        """
+        ...
+
+    async def acknowledge(self, session_id: str, position: int) -> None:
+        """Raise the acknowledged position without a word about presence.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def claim_due(
+        self, service: str, now: float, delay: float, lease: float, limit: int = 20
+    ) -> list[Due]:
+        """Lend out sessions of the service that need a push, each to one caller.
+
+        Due is a session with a device whose absent customer has not heard of a
+        notable entry, neither by reading nor by push: `delay` seconds after the
+        first such entry of this absence (or after the absence began, if the entry
+        was there before), and at once when a push was already sent in this absence.
+        `lease` is in seconds; when it runs out, the session is lent again.
+        """
+        ...
+
+    async def mark_announced(self, due: Due, position: int) -> bool:
+        """Note that a push told about everything up to `position`.
+
+        Returns False, and changes only the announced position, when the lease had
+        passed to somebody else.
+        """
+        ...
+
+    async def postpone(self, due: Due, until: float) -> bool:
+        """Give a due push back, not to be lent again before `until`.
+
+        Returns False, and changes nothing, when the lease had passed on.
+        """
+        ...
+
+    async def purge(self, new_before: float, ended_before: float) -> int:
+        """Forget sessions never opened since, and those ended before, these times.
+
+        Returns how many sessions, with their entries, are gone.
+        """
+        ...
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call the watcher, on the event loop, after each commit that changed.
+
+        In the order of positions for each session; never before the commit.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then release the storage."""
+        ...

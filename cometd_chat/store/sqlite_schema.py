@@ -1,0 +1,151 @@
+"""The tables, how an older file becomes one of today, and how a file is opened."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from cometd_chat.store import StoreError
+
+BUSY_TIMEOUT_MS = 5000
+WAL_LIMIT = 64 * 1024 * 1024
+
+# A session's row is rewritten by every append, so that no index may hold a column
+# that an append sets: the SET lists of the hot statements and these indexes belong
+# together. No foreign keys: their check would cost every entry a second look-up.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE session (
+          id TEXT NOT NULL PRIMARY KEY,
+          key TEXT NOT NULL UNIQUE,
+          service TEXT NOT NULL,
+          user TEXT NOT NULL,
+          state TEXT NOT NULL,
+          created_at REAL NOT NULL,
+          started_at REAL NOT NULL,
+          ended_at REAL NOT NULL,
+          comet INTEGER NOT NULL,
+          profile TEXT NOT NULL,         -- JSON, empty for an empty profile
+          device TEXT,                   -- JSON
+          participants TEXT NOT NULL,    -- JSON, empty for nobody
+          last INTEGER NOT NULL,
+          last_at REAL NOT NULL,
+          last_text TEXT NOT NULL,
+          unread INTEGER NOT NULL,
+          acked INTEGER NOT NULL,
+          announced INTEGER NOT NULL,
+          notable INTEGER NOT NULL,
+          absent_since REAL,
+          seats INTEGER NOT NULL,        -- newest participant number ever given
+          present_until REAL,            -- the longest lease of the session's readers
+          unheard_since REAL,            -- see sqlite_presence.py
+          pushes INTEGER NOT NULL DEFAULT 0,
+          lease REAL NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        """
+        CREATE TABLE entry (
+          session_id TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          kind TEXT NOT NULL,
+          role TEXT NOT NULL,
+          participant INTEGER NOT NULL,
+          nickname TEXT NOT NULL,
+          at REAL NOT NULL,
+          text TEXT NOT NULL,
+          message_type TEXT NOT NULL,
+          user_data TEXT NOT NULL,       -- JSON, empty for none
+          notable INTEGER NOT NULL,
+          PRIMARY KEY (session_id, position)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE once (
+          session_id TEXT NOT NULL,
+          key TEXT NOT NULL,
+          first INTEGER NOT NULL,
+          last INTEGER NOT NULL,         -- first - 1 when nothing was stored
+          at REAL NOT NULL,
+          PRIMARY KEY (session_id, key)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE reader (
+          session_id TEXT NOT NULL,
+          client_id TEXT NOT NULL,
+          until REAL NOT NULL,
+          PRIMARY KEY (session_id, client_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX reader_client ON reader (client_id)",
+        "CREATE INDEX session_state ON session (state, started_at)",
+        "CREATE INDEX session_user ON session (user) WHERE user <> ''",
+        "CREATE INDEX session_new ON session (created_at) WHERE state = 'new'",
+        "CREATE INDEX session_over ON session (ended_at) WHERE state = 'ended'",
+        """
+        CREATE INDEX session_present ON session (present_until)
+        WHERE absent_since IS NULL AND state IN ('waiting', 'active')
+        """,
+        """
+        CREATE INDEX session_unheard ON session (service, unheard_since)
+        WHERE unheard_since IS NOT NULL AND device IS NOT NULL
+        """,
+    ),
+)
+
+
+class NewerSchemaError(StoreError):
+    """The file was written by a newer version of this program."""
+
+
+def prepare(path: Path) -> sqlite3.Connection:
+    """Open the file for writing; create it, or bring it up to date, if need be.
+
+    A new file can be read and written by its owner only; SQLite gives its side
+    files the same mode.
+
+    Raises: NewerSchemaError; OSError; sqlite3.Error.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    db = _connect(str(path))
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
+        _migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a file, that `prepare` has seen, for reading only."""
+    return _connect(path.absolute().as_uri() + "?mode=ro")
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name,
+        uri=name.startswith("file:"),
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """All or nothing, and under the write lock: another process may try it too."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise NewerSchemaError(
+                f"the database has schema {version}, this program knows up to"
+                f" {len(MIGRATIONS)}: use the newer program"
+            )
+        for migration in MIGRATIONS[version:]:
+            for statement in migration:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

