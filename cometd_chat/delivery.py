@@ -62,6 +62,10 @@ class Cursor:
     def waiting(self) -> bool:
         return self.newest > self.sent
 
+    @property
+    def finished(self) -> bool:
+        return self.session.ended and self.acked >= self.newest
+
 
 @dataclass(slots=True, eq=False)
 class _Reader:
@@ -142,17 +146,27 @@ class Delivery:
         reader.mail.append(Raw(event))
         self._wake(client_id)
 
-    def acknowledge(self, client_id: str) -> None:
+    def acknowledge(self, client_id: str, position: int | None = None) -> list[Cursor]:
         """Note that the client got the response before this one.
 
         Only the next poll tells so, for clients without acknowledgements of their
-        own (Bayeux has none): never the write to the socket.
+        own (Bayeux has none): never the write to the socket. A client that reads one
+        session may say its `position` instead, and is believed, also backwards.
+        Returns the cursors that reached the end of an ended session; they are gone.
         """
-        if reader := self._readers.get(client_id):
-            for cursor in reader.sent_cursors:
-                cursor.acked = cursor.sent
-            reader.sent_cursors.clear()
-            reader.sent_mail.clear()
+        reader = self._readers.get(client_id)
+        if reader is None:
+            return []
+        acknowledged, reader.sent_cursors = reader.sent_cursors, []
+        reader.sent_mail.clear()
+        for cursor in acknowledged:
+            cursor.acked = cursor.sent
+        if position is not None and len(reader.cursors) == 1:
+            self._believe(reader, position)
+        finished = [cursor for cursor in acknowledged if cursor.finished]
+        for cursor in finished:
+            self.detach(client_id, cursor.session.id)
+        return finished
 
     def lost(self, client_id: str) -> None:
         """Take back what the last response carried: it did not reach the client."""
@@ -195,6 +209,15 @@ class Delivery:
         for cursor in list(reader.ready.values()) if reader else ():
             if cursor.behind:
                 await self._read(client_id, cursor)
+
+    def _believe(self, reader: _Reader, position: int) -> None:
+        for session_id, cursor in reader.cursors.items():
+            cursor.acked = min(position, cursor.newest)
+            if cursor.acked != cursor.sent:
+                cursor.sent = cursor.acked
+                cursor.tail.clear()
+            if cursor.waiting:
+                reader.ready[session_id] = cursor
 
     def _send(
         self, reader: _Reader, cursor: Cursor, entries: Sequence[Entry]

@@ -68,7 +68,7 @@ class Draft:
     at: float
     text: str = ""
     message_type: str = ""
-    user_data: Mapping[str, str] = NOTHING
+    user_data: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     notable: bool = False
 
 
@@ -109,7 +109,7 @@ class Profile:
     last_name: str = ""
     email: str = ""
     subject: str = ""
-    user_data: Mapping[str, str] = NOTHING
+    user_data: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,12 +69,13 @@ build_venv() {
   pip_install "$venv" --editable ".$extras"
 }
 
-# pip_install DIRECTORY ARGUMENT...
+# pip_install DIRECTORY ARGUMENT...: silent unless it fails.
 pip_install() {
-  local venv=$1
+  local venv=$1 output
   shift
-  "$venv/bin/python" -m pip install --quiet --retries 2 "$@" >&2 || die \
-    "pip could not install the packages (see above). If it cannot reach a package" \
+  output=$("$venv/bin/python" -m pip install --quiet --retries 2 "$@" 2>&1) && return
+  say "$output"
+  die "pip could not install the packages (see above). If it cannot reach a package" \
     "index, set PIP_INDEX_URL or HTTPS_PROXY; 'pip config list' shows what it uses."
 }
 
@@ -96,20 +97,22 @@ ensure_node() {
 
 node_is_usable() {
   command -v npm >/dev/null &&
-    node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null
 }
 
 # ensure_node_packages DIRECTORY: `npm ci` there if the lock file has changed.
 ensure_node_packages() {
-  local place=$1 stamp
+  local place=$1 stamp output
   stamp=$(sha256sum <"$place/package-lock.json")
   if [[ $(cat "$place/node_modules/stamp" 2>/dev/null) == "$stamp" ]]; then
     return
   fi
   say "Installing the browser clients of the tests (npm ci) ..."
-  npm ci --prefix "$place" --no-audit --no-fund --loglevel=error >&2 || die \
-    "npm could not install the packages of $place (see above). If it cannot reach" \
-    "a registry, set npm_config_registry or HTTPS_PROXY; 'npm config list' shows" \
-    "what it uses."
+  if ! output=$(npm ci --prefix "$place" --no-audit --no-fund 2>&1); then
+    say "$output"
+    die "npm could not install the packages of $place (see above). If it cannot" \
+      "reach a registry, set npm_config_registry or HTTPS_PROXY;" \
+      "'npm config list' shows what it uses."
+  fi
   printf '%s\n' "$stamp" >"$place/node_modules/stamp"
 }

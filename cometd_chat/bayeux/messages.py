@@ -6,7 +6,7 @@ that refuses it, so that its neighbours in the same request are still served.
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import (
     UNSET,
@@ -21,12 +21,15 @@ from msgspec import (
 from . import channels
 
 Ext: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 
 ABSENT = Raw(b"")
 """Value of a raw field that the message did not have."""
 
 _MAX_ID = 66  # 64 characters and their quotes
-_OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+# Possessive, and content with a string that never ends: otherwise a body of escaped
+# quotes is searched from each of them to its end, which takes minutes.
+_NESTING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
 class BodyError(Exception):
@@ -73,7 +76,7 @@ class Advice(Struct, frozen=True, kw_only=True, rename="camel"):
     reconnect: str
     interval: int = 0
     timeout: int = 0
-    max_interval: int | UnsetType = UNSET
+    max_interval: int = 0
 
 
 class Reply(Struct, kw_only=True, omit_defaults=True, rename="camel"):
@@ -125,8 +128,20 @@ def refusal(message: Message, problem: str) -> Reply:
     return answer
 
 
+def stopped(answer: Reply) -> Reply:
+    """Add the advice to give up where a client must not go on without any.
+
+    A client whose connect is malformed would send the same again at once, for ever:
+    some reconnect without any pause when no advice tells them otherwise.
+    """
+    if answer.channel in {channels.HANDSHAKE, channels.CONNECT}:
+        answer.advice = STOP
+    return answer
+
+
 _decode_all = json.Decoder(list[Message] | Message).decode
 _decode_parts = json.Decoder(list[Raw]).decode
+_decode_part = json.Decoder(Raw).decode
 _decode_one = json.Decoder(Message).decode
 _decode_fields = json.Decoder(dict[str, Raw]).decode
 _encode = json.Encoder().encode
@@ -142,17 +157,9 @@ def parse(body: bytes, limits: Limits) -> list[Message | Reply]:
     """
     _check_text(body, limits.depth)
     try:
-        decoded = _decode_all(body)
-    except ValidationError:
-        found = _parse_apart(body)
+        return _parse(body, limits.messages)
     except (DecodeError, RecursionError) as exc:
         raise BodyError(400, "The body is not valid JSON") from exc
-    else:
-        messages = decoded if isinstance(decoded, list) else [decoded]
-        found = [_checked(message) for message in messages]
-    if len(found) > limits.messages:
-        raise BodyError(413, f"More than {limits.messages} messages in one request")
-    return found
 
 
 def encode(messages: Sequence[Reply | Raw]) -> bytes:
@@ -167,24 +174,41 @@ def _check_text(body: bytes, depth: int) -> None:
         body.decode()
     except UnicodeDecodeError as exc:
         raise BodyError(400, "The body is not UTF-8") from exc
-    if body.count(b"[") + body.count(b"{") > depth and _depth(body) > depth:
+    if body.count(b"[") + body.count(b"{") > depth and _nested(body, depth):
         raise BodyError(400, f"More than {depth} levels of nesting")
 
 
-def _depth(body: bytes) -> int:
-    level = deepest = 0
-    for match in _OPENERS.finditer(body):
+def _nested(body: bytes, depth: int) -> bool:
+    """Tell whether the body is nested more deeply than that."""
+    level = 0
+    for match in _NESTING.finditer(body):
         if match[1]:
             level += 1
-            deepest = max(deepest, level)
+            if level > depth:
+                return True
         elif match[2]:
             level -= 1
-    return deepest
+    return False
 
 
-def _parse_apart(body: bytes) -> list[Message | Reply]:
-    parts = _decode_parts(body) if body.lstrip().startswith(b"[") else [Raw(body)]
-    return [_parse_one(part) for part in parts]
+def _parse(body: bytes, most: int) -> list[Message | Reply]:
+    try:
+        decoded = _decode_all(body)
+    except ValidationError:
+        return [_parse_one(part) for part in _bounded(_split(body), most)]
+    messages = decoded if isinstance(decoded, list) else [decoded]
+    return [_checked(message) for message in _bounded(messages, most)]
+
+
+def _split(body: bytes) -> list[Raw]:
+    is_array = body.lstrip().startswith(b"[")
+    return _decode_parts(body) if is_array else [_decode_part(body)]
+
+
+def _bounded(items: list[T], most: int) -> list[T]:
+    if len(items) > most:
+        raise BodyError(413, f"More than {most} messages in one request")
+    return items
 
 
 def _parse_one(part: Raw) -> Message | Reply:
@@ -197,7 +221,7 @@ def _parse_one(part: Raw) -> Message | Reply:
 def _checked(message: Message) -> Message | Reply:
     if len(message.id) > _MAX_ID or bytes(message.id).startswith((b"{", b"[")):
         message.id = ABSENT
-        return _stopped(refusal(message, INVALID_ID))
+        return stopped(refusal(message, INVALID_ID))
     return message
 
 
@@ -214,12 +238,4 @@ def _refuse_shape(part: Raw) -> Reply:
     checked = _checked(message)
     if isinstance(checked, Reply):
         return checked
-    return _stopped(refusal(message, INVALID_MESSAGE))
-
-
-def _stopped(answer: Reply) -> Reply:
-    # A client whose connect is malformed would send the same again at once, for
-    # ever: some reconnect without any pause when no advice tells them otherwise.
-    if answer.channel in {channels.HANDSHAKE, channels.CONNECT}:
-        answer.advice = STOP
-    return answer
+    return stopped(refusal(message, INVALID_MESSAGE))

@@ -25,6 +25,7 @@ entry, and a sweep looks only at clients whose time has come.
 import heapq
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -32,9 +33,10 @@ from typing import TypeAlias
 from msgspec import UNSET
 
 from . import channels, messages
-from .messages import Advice, Message, Reply, refusal, reply
+from .messages import Advice, Message, Reply, refusal, reply, stopped
 
 LONG_POLLING = "long-polling"
+_LONGEST = 1e9  # milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,7 @@ class BayeuxServer:
         self._clients: dict[str, Client] = {}
         self._alarms: list[tuple[float, int, Client]] = []
         self._order = itertools.count()
-        self._tombstones: dict[str, float] = {}
+        self._tombstones: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -254,6 +256,7 @@ class BayeuxServer:
         if client.poll is not poll:
             return
         client.poll = None
+        client.connected = True
         client.silent_at = now + self.options.offline_after
         client.expires_at = now + self.options.max_interval
         self._arm(client)
@@ -316,7 +319,6 @@ class BayeuxServer:
         wait = alone and client.connected and hold > 0
         poll = Poll(answer, wait, now + hold if wait else math.inf)
         displaced, client.poll = client.poll, poll
-        client.connected = True
         client.silent = False
         self._arm(client)
         return Connect(client, message, poll, displaced)
@@ -360,14 +362,14 @@ class BayeuxServer:
     def _bury(self, client: Client, now: float) -> None:
         del self._clients[client.id]
         self._tombstones[client.id] = now + self.options.max_interval
+        if len(self._tombstones) > self.options.max_clients:
+            self._tombstones.popitem(last=False)
         if client.poll is not None:
             client.poll.reply.advice = self.advice("none")
 
     def _forget(self, now: float) -> None:
-        for client_id, until in list(itertools.islice(self._tombstones.items(), 1000)):
-            if until > now:
-                break
-            del self._tombstones[client_id]
+        while self._tombstones and next(iter(self._tombstones.values())) <= now:
+            self._tombstones.popitem(last=False)
 
     def _ring(self, client: Client, now: float) -> Iterable[Occurrence]:
         if client.poll is not None:
@@ -398,14 +400,14 @@ def screen(batch: Iterable[Message | Reply]) -> list[Message | Reply]:
     """
     found = list(batch)
     for item in found:
-        if isinstance(item, Message) and item.channel == channels.HANDSHAKE:
+        if item.channel == channels.HANDSHAKE:
             return [item]
     connects = 0
     for i, item in enumerate(found):
         if isinstance(item, Message) and item.channel == channels.CONNECT:
             connects += 1
             if connects > 1:
-                found[i] = refusal(item, messages.SECOND_CONNECT)
+                found[i] = stopped(refusal(item, messages.SECOND_CONNECT))
     return found
 
 
@@ -431,9 +433,8 @@ def _subscribable(name: str) -> bool:
 def _about(message: Message, answer: Reply) -> Reply:
     """Echo the subscription in the form it was asked for; clients look for it."""
     if message.channel in {channels.SUBSCRIBE, channels.UNSUBSCRIBE}:
-        answer.subscription = (
-            UNSET if message.subscription is None else (message.subscription)
-        )
+        asked = message.subscription
+        answer.subscription = UNSET if asked is None else asked
     return answer
 
 
@@ -442,7 +443,8 @@ def _timeout(message: Message) -> float | None:
     asked = (message.advice or {}).get("timeout")
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         return None
-    return max(0.0, asked / 1000)
+    # JSON numbers have any size; one beyond the range of floats cannot be divided.
+    return min(max(asked, 0), _LONGEST) / 1000
 
 
 def _milliseconds(seconds: float) -> int:

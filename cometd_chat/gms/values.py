@@ -8,6 +8,9 @@ from cometd_chat.model import CUSTOMER
 LARGEST_POSITION = 2**53
 """The largest integer that every JSON reader keeps exact (RFC 8259 §6)."""
 
+LONGEST_ID = 128
+"""Bytes of an id that a client made, of a message type or of a service name."""
+
 POSITIONS = f"a whole number from 0 to {LARGEST_POSITION}"
 
 USER_ID = f"{CUSTOMER:016X}"
@@ -71,7 +74,7 @@ def measure(value: object) -> str:
         case None:
             return "nothing read"
         case str():
-            return f"a text of {len(value)} characters read"
+            return f"a text of length {len(value)} read"
         case bool():
             return "a boolean read"
         case int() | float():

@@ -114,7 +114,11 @@ class Store(Protocol):
         ...
 
     async def of_user(self, user: str) -> list[Session]:
-        """Return the user's open sessions, oldest first; none for an empty name."""
+        """Return the user's sessions that he may still read, oldest first.
+
+        Those are the open ones, and ended ones that he has not acknowledged to the
+        end. None for an empty name.
+        """
         ...
 
     async def of_client(self, client_id: str) -> list[Session]:

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import msgspec
@@ -39,10 +38,14 @@ _to_device = msgspec.json.Decoder(Device).decode
 _to_participants = msgspec.json.Decoder(tuple[Participant, ...]).decode
 
 _NAMES = tuple(field.name for field in fields(Session))
-_SESSION = "SELECT " + ", ".join(f"s.{name}" for name in _NAMES) + " FROM session s "
+_SESSION = f"SELECT s.{', s.'.join(_NAMES)} FROM session s "  # noqa: S608 - as below
 _ENTRY = (
     "SELECT position, kind, role, participant, nickname, at, text, message_type,"
     " user_data, notable FROM entry "
+)
+_AFTER = (
+    "WHERE session = (SELECT number FROM session WHERE id = ?) AND position > ?"
+    " ORDER BY position LIMIT ?"
 )
 _INSERT_ENTRY = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SESSION = (
@@ -65,7 +68,9 @@ def find_session(db: sqlite3.Connection, column: str, value: str) -> Session:
     return to_session(row)
 
 
-def select_sessions(db: sqlite3.Connection, rest: str, *values: object) -> list[Session]:
+def select_sessions(
+    db: sqlite3.Connection, rest: str, *values: object
+) -> list[Session]:
     """Return the sessions `s` that the rest of the SELECT statement leaves."""
     return [to_session(row) for row in db.execute(_SESSION + rest, values)]
 
@@ -80,17 +85,17 @@ def read_entries(
     db: sqlite3.Connection, session_id: str, after: int, limit: int
 ) -> list[Entry]:
     rows = db.execute(
-        _ENTRY + "WHERE session_id = ? AND position > ? ORDER BY position LIMIT ?",
+        _ENTRY + _AFTER,
         (session_id, min(after, MOST), max(0, min(limit, MOST))),
     )
     return [to_entry(row) for row in rows.fetchall()]
 
 
-def insert_entry(db: sqlite3.Connection, session_id: str, entry: Entry) -> None:
+def insert_entry(db: sqlite3.Connection, session: int, entry: Entry) -> None:
     db.execute(
         _INSERT_ENTRY,
         (
-            session_id,
+            session,
             entry.position,
             entry.kind,
             entry.role,

@@ -32,8 +32,6 @@ T = TypeVar("T")
 BATCH = 512
 """Most pieces of work in one transaction: bounds how long a caller waits for it."""
 
-Writing: TypeAlias = Callable[[sqlite3.Connection, list[Change]], T]
-Reading: TypeAlias = Callable[[sqlite3.Connection], T]
 _Future: TypeAlias = "asyncio.Future[Any]"
 _Job: TypeAlias = tuple[Callable[..., Any], _Future]
 _Outcome: TypeAlias = tuple[_Future, Any, Exception | None]
@@ -41,16 +39,19 @@ _Outcome: TypeAlias = tuple[_Future, Any, Exception | None]
 log = logging.getLogger(__name__)
 
 
-class _Threads:
-    """Threads fed from the event loop by a bounded queue."""
+class Workers:
+    """Threads fed from the event loop by a bounded queue, one per connection."""
 
-    def __init__(self, connections: Sequence[sqlite3.Connection], room: int) -> None:
+    def __init__(
+        self, serve: "_Serve", connections: Sequence[sqlite3.Connection], room: int
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._room = room
         self._closed = False
+        self._watchers: list[Watcher] = []
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._run, args=(db,), name="sqlite", daemon=True)
+            threading.Thread(target=serve, args=(self, db), name="sqlite", daemon=True)
             for db in connections
         ]
         for thread in self._threads:
@@ -71,20 +72,32 @@ class _Threads:
         self._jobs.put((work, future))
         return future
 
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
     async def close(self) -> None:
-        """Finish what waits, then end."""
-        if self._closed:
-            return
-        self._closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
+        """Finish what waits, then end the threads."""
+        if not self._closed:
+            self._closed = True
+            for _ in self._threads:
+                self._jobs.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
-    def _run(self, db: sqlite3.Connection) -> None:
-        raise NotImplementedError
+    def take(self, most: int) -> tuple[list[_Job], bool]:
+        """Wait for work; return all that is there, and whether more may come."""
+        batch: list[_Job] = []
+        waiting = 1
+        while waiting and len(batch) < most:
+            job = self._jobs.get()
+            if job is None:
+                return batch, False
+            batch.append(job)
+            waiting = self._jobs.qsize()
+        return batch, True
 
-    def _answer(self, outcomes: list[_Outcome], news: list[Change]) -> None:
+    def answer(self, outcomes: list[_Outcome], news: list[Change]) -> None:
+        """Hand results and news over to the event loop, with one call."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, outcomes, news)
 
@@ -97,61 +110,41 @@ class _Threads:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        if news:
-            self._tell(news)
-
-    def _tell(self, news: list[Change]) -> None:
-        raise NotImplementedError
-
-
-class Readers(_Threads):
-    """Threads that read, each from its own connection, one query at a time."""
-
-    def _run(self, db: sqlite3.Connection) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._answer([_alone(db, job)], [])
-        db.close()
-
-
-class Writer(_Threads):
-    """The thread that writes."""
-
-    def __init__(self, db: sqlite3.Connection, room: int) -> None:
-        self._watchers: list[Watcher] = []
-        super().__init__([db], room)
-
-    def watch(self, watcher: Watcher) -> None:
-        self._watchers.append(watcher)
-
-    def _tell(self, news: list[Change]) -> None:
         for change in news:
-            for watcher in self._watchers:
-                try:
-                    watcher(change)
-                except Exception as error:  # noqa: BLE001 - any watcher, any fault
-                    log.error("a watcher raised %s", type(error).__name__)  # noqa: TRY400 - its traceback could show chat text
+            self._tell(change)
 
-    def _run(self, db: sqlite3.Connection) -> None:
-        more = True
-        while more:
-            batch, more = self._take()
-            if batch:
-                self._answer(*_commit(db, batch))
-        with suppress(sqlite3.Error):  # no room for a checkpoint: the log stays
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.close()
+    def _tell(self, change: Change) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher(change)
+            except Exception as error:  # noqa: BLE001 - any watcher, any fault
+                # Without the traceback, whose message could show chat text.
+                log.error("a watcher raised %s", type(error).__name__)  # noqa: TRY400
 
-    def _take(self) -> tuple[list[_Job], bool]:
-        """Wait for work; return all that is there, and whether more may come."""
-        batch: list[_Job] = []
-        waiting = 1
-        while waiting and len(batch) < BATCH:
-            job = self._jobs.get()
-            if job is None:
-                return batch, False
-            batch.append(job)
-            waiting = self._jobs.qsize()
-        return batch, True
+
+_Serve: TypeAlias = Callable[[Workers, sqlite3.Connection], None]
+
+
+def read(workers: Workers, db: sqlite3.Connection) -> None:
+    """Serve queries, one at a time: a slow one holds up one thread only."""
+    more = True
+    while more:
+        batch, more = workers.take(1)
+        for job in batch:
+            workers.answer([_alone(db, job)], [])
+    db.close()
+
+
+def write(workers: Workers, db: sqlite3.Connection) -> None:
+    """Serve writes, all that wait in one transaction."""
+    more = True
+    while more:
+        batch, more = workers.take(BATCH)
+        if batch:
+            workers.answer(*_commit(db, batch))
+    with suppress(sqlite3.Error):  # no room for a checkpoint: the log stays
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
 
 
 def _commit(

@@ -23,7 +23,9 @@ from .limits import read_body
 
 log = logging.getLogger(__name__)
 
-UNAVAILABLE = "503::Server unavailable"
+CONFIRMATION_TRIES = 15
+CONFIRMATION_PAUSE = 0.02
+"""Seconds, times the tries: longer than hosts delay the acknowledgement of TCP."""
 
 
 class CometdEndpoint:
@@ -180,23 +182,20 @@ class CometdEndpoint:
         client, client_id = connect.client, connect.client.id
         if (former := self._held.pop(client_id, None)) is not None:
             former.refuse(DISPLACED)
-        self._check_last(client_id, exchange)
         exchange.client, exchange.poll = client, connect.poll
         exchange.due = not connect.poll.wait or self._closing
+        exchange.reading = True
         self._held[client_id] = exchange
+        if (last := self._answered.get(client_id)) is not None:
+            lost = await _lost(last, exchange)
+            if self._held.get(client_id) is not exchange:
+                return  # displaced meanwhile: the newer connect decides
+            self._answered.pop(client_id, None)
+            if lost:
+                self._outbox.lost(client_id)
         await self._application.connect(client, connect.message)
+        exchange.reading = False
         self.wake(client_id)
-
-    def _check_last(self, client_id: str, exchange: Exchange) -> None:
-        """Take the last response back if there is proof that it did not arrive.
-
-        On the same connection HTTP/1.1 proves the contrary: responses come in order.
-        """
-        last = self._answered.pop(client_id, None)
-        if last is None or last.request.transport is exchange.request.transport:
-            return
-        if last.unconfirmed or (last.dead and last.doubtful):
-            self._outbox.lost(client_id)
 
     def _confirm(self, client_id: str, last: Exchange) -> None:
         """Stop watching a response that arrived at the peer's host, or died."""
@@ -274,6 +273,21 @@ class CometdEndpoint:
         task = asyncio.create_task(_guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _lost(last: Exchange, now: Exchange) -> bool:
+    """Tell whether there is proof that the last response did not arrive.
+
+    On the same connection HTTP/1.1 proves the contrary: responses come in order. On
+    another one, the bytes may only wait for a delayed acknowledgement of TCP.
+    """
+    if last.request.transport is now.request.transport:
+        return False
+    for _ in range(CONFIRMATION_TRIES):
+        if not last.unconfirmed:
+            return last.doubtful and last.dead
+        await asyncio.sleep(CONFIRMATION_PAUSE)
+    return True
 
 
 async def _guarded(work: Coroutine[Any, Any, None]) -> None:

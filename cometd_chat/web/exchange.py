@@ -55,8 +55,8 @@ class Exchange:
         if not self.written:
             return True
         transport = self.request.transport
-        sock = transport and transport.get_extra_info("socket")
-        return bool(sock) and _unconfirmed_bytes(sock.fileno()) > 0
+        sock = None if transport is None else transport.get_extra_info("socket")
+        return sock is not None and _unconfirmed_bytes(sock.fileno()) > 0
 
     def finish(self, events: list[Raw]) -> None:
         """Answer: replies first, then events, the connect's own reply last.

@@ -1,8 +1,24 @@
 """Reading request bodies within bounds of size, time and encoding."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from aiohttp import web
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, body: Awaitable[T]) -> T:
+    """Return the body if the whole of it arrives in this time.
+
+    Raises: HTTPRequestTimeout (408).
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await body
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="The body took too long\n") from None
 
 
 async def read_body(request: web.Request, seconds: float) -> bytes:
@@ -16,8 +32,4 @@ async def read_body(request: web.Request, seconds: float) -> bytes:
     # A few kilobytes of gzip can be hundreds of megabytes of text: not ours to open.
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise web.HTTPUnsupportedMediaType(text="Send the body without compression\n")
-    try:
-        async with asyncio.timeout(seconds):
-            return await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text="The body took too long\n") from None
+    return await within(seconds, request.read())

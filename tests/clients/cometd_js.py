@@ -1,8 +1,10 @@
 """The official CometD JavaScript client, under Node, scripted from Python tests."""
 
 import asyncio
+import contextlib
 import itertools
 import json
+import os
 import shutil
 import signal
 import sys
@@ -69,6 +71,8 @@ class CometdJs(Watched):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LONGEST_LINE,
+            # `node` may be a script that starts the real one: signals go to both.
+            start_new_session=True,
         )
         self._reading = asyncio.create_task(self._read())
         return self
@@ -91,6 +95,8 @@ class CometdJs(Watched):
         Raises: CommandError when the client refuses or dies, TimeoutError after
         `within` seconds.
         """
+        if self._reading is None or self._reading.done():
+            raise CommandError("the client's process is not running")
         number = next(self._ids)
         result = asyncio.get_running_loop().create_future()
         self._results[number] = result
@@ -123,7 +129,8 @@ class CometdJs(Watched):
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def _write(self, line: Json) -> None:
         assert self._process is not None

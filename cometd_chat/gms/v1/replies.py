@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field, json
+from msgspec.structs import asdict
 
 from cometd_chat.gms.values import ALIAS, USER_ID
 from cometd_chat.model import Entry, EntryKind, Session
@@ -143,10 +144,8 @@ def chat_object(
     when the chat is over and `position` has reached its end: clients stop reading
     at this word, and would lose what had not been sent before it.
     """
-    chat = _chat(session, entries, position, index=index)
-    if created and not session.ended:
-        chat.chat_ixn_state = "CONNECTED"
-    return _encode(_verbose(chat, session, verbose) if verbose else chat)
+    chat = _chat(session, entries, position, created=created, index=index)
+    return _encode(_in_full(chat, session, verbose) if verbose else chat)
 
 
 def notification(
@@ -165,15 +164,15 @@ def notification(
     data = _NotificationData(
         id=notification_id,
         tag=f"service.chat.refresh.{session.key}",
-        message=_chat(session, entries, position, index=index),
+        message=_chat(session, entries, position, created=False, index=index),
     )
     return _encode(_Notification(data=data))
 
 
 def service_object(session: Session, base_path: str, *, verbose: bool) -> bytes:
     """Encode the reply to service creation: the id, and where to create the chat."""
-    url = f"{_chat_path(session, base_path)}" if verbose else UNSET
-    return _encode(_Service(id=session.key, create_url=url))
+    create_url = _chat_path(session, base_path) if verbose else UNSET
+    return _encode(_Service(id=session.key, create_url=create_url))
 
 
 def error_body(message: str, exception: str) -> bytes:
@@ -197,35 +196,43 @@ def push_content(session: Session, entries: Sequence[Entry], text: str) -> bytes
 
 
 def _text(entry: Entry) -> str:
-    phrase = _PHRASES.get(entry.kind, entry.text)
-    file_name = entry.user_data.get("file-name")
-    return f"{phrase}: {file_name}" if file_name else phrase
+    text = _PHRASES.get(entry.kind, entry.text)
+    match entry.kind:
+        case EntryKind.FILE_UPLOADED | EntryKind.FILE_DELETED:
+            return f"{text}: {entry.user_data.get('file-name', 'without a name')}"
+        case _:
+            return text
 
 
 def _chat(
-    session: Session, entries: Sequence[Entry], position: int, *, index: bool
+    session: Session,
+    entries: Sequence[Entry],
+    position: int,
+    *,
+    created: bool,
+    index: bool,
 ) -> _Chat:
-    over = session.ended and position >= session.last
     started = datetime.fromtimestamp(int(session.started_at), UTC)
+    rows = [entry_json(entry, session.started_at, index=index) for entry in entries]
     return _Chat(
         chat_session_id=session.id,
-        chat_ixn_state="DISCONNECTED" if over else "TRANSCRIPT",
+        chat_ixn_state=_state(session, position, created=created),
         transcript_position=str(position),
-        transcript_to_show=[
-            Raw(entry_json(entry, session.started_at, index=index)) for entry in entries
-        ],
+        transcript_to_show=[Raw(row) for row in rows],
         started_at=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
 
-def _verbose(chat: _Chat, session: Session, verbose: Verbose) -> _VerboseChat:
+def _state(session: Session, position: int, *, created: bool) -> str:
+    if session.ended and position >= session.last:
+        return "DISCONNECTED"
+    return "CONNECTED" if created else "TRANSCRIPT"
+
+
+def _in_full(chat: _Chat, session: Session, verbose: Verbose) -> _VerboseChat:
     path = _chat_path(session, verbose.base_path)
     return _VerboseChat(
-        chat_session_id=chat.chat_session_id,
-        chat_ixn_state=chat.chat_ixn_state,
-        transcript_position=chat.transcript_position,
-        transcript_to_show=chat.transcript_to_show,
-        started_at=chat.started_at,
+        **asdict(chat),
         # No key of our own: the caller used this very id to get here.
         secure_key=session.key,
         chat_server_host=verbose.host,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from cometd_chat.gms.values import (
     DEFAULT_LIMITS,
+    LONGEST_ID,
     POSITIONS,
     Limits,
     fault,
@@ -21,6 +22,7 @@ DEVICE_TYPES = ("gcm", "fcm", "ios", "android", "customhttp", "httpcb", "orscb")
 """Values of `push_notification_type` (GMS option `pushEnabled`, without `comet`)."""
 
 _NAMES = frozenset({"userDisplayName", "firstName", "lastName"})
+_LOCAL_IDS = frozenset({"localId", "messageId"})
 _SERVICE = frozenset({"_verbose"})
 _OPEN = _NAMES | {
     "_verbose",
@@ -35,9 +37,7 @@ _OPEN = _NAMES | {
     "push_notification_debug",
     "push_notification_provider",
 }
-_OPERATION = frozenset(
-    {"_verbose", "message", "transcriptPosition", "localId", "messageId"}
-)
+_OPERATION = _LOCAL_IDS | {"_verbose", "message", "transcriptPosition"}
 
 
 class V1Error(ValueError):
@@ -153,6 +153,8 @@ def _split(
 def _room(name: str, limits: Limits) -> int:
     if name == "message":
         return limits.text
+    if name in _LOCAL_IDS:
+        return LONGEST_ID
     return limits.nickname if name in _NAMES else limits.user_data
 
 
@@ -210,7 +212,7 @@ def _choice(
     allowed: Collection[str],
     default: str | None = None,
 ) -> str:
-    """Return the value in small letters; `default`, if there is one, stands for none."""
+    """Return the value in small letters, or `default` if there is no value."""
     value = known.get(name, default)
     if value is not None and (value == default or value.lower() in allowed):
         return value.lower()

@@ -1,0 +1,29 @@
+"""The use cases of customers and agents."""
+
+from .agents import Agents
+from .application import ChatApplication
+from .customers import Customers, Transcript, new_id
+from .identity import (
+    Agent,
+    AuthHook,
+    Customer,
+    IdentityError,
+    TokenAuth,
+    make_agent_token,
+)
+from .presence import Presence
+
+__all__ = [
+    "Agent",
+    "Agents",
+    "AuthHook",
+    "ChatApplication",
+    "Customer",
+    "Customers",
+    "IdentityError",
+    "Presence",
+    "TokenAuth",
+    "Transcript",
+    "make_agent_token",
+    "new_id",
+]

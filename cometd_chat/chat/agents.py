@@ -1,0 +1,397 @@
+"""What agents can do: see who waits, take a chat, write, leave, end it.
+
+Agents speak and listen on one channel. Whatever an agent may not know of answers
+like something that does not exist.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from cometd_chat.bayeux import ABSENT, Message, RefusedError
+from cometd_chat.clock import Clock
+from cometd_chat.config import LiveConfig
+from cometd_chat.delivery import Delivery
+from cometd_chat.gms import v1, v2
+from cometd_chat.model import (
+    JOINING,
+    Draft,
+    End,
+    Entry,
+    EntryKind,
+    Join,
+    Leave,
+    Participant,
+    Role,
+    Session,
+    State,
+    Transition,
+)
+from cometd_chat.store import (
+    Appended,
+    Change,
+    Once,
+    SessionEndedError,
+    SessionNotFoundError,
+    SessionNotOpenError,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+    TakenError,
+    TranscriptFullError,
+)
+
+from .identity import Agent
+from .limits import gms_limits
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "/service/agent"
+
+_OPEN = frozenset({State.WAITING, State.ACTIVE})
+
+
+class NotInChatError(Exception):
+    """The agent must accept the chat first."""
+
+
+_REFUSALS: dict[type[Exception], tuple[int, str]] = {
+    NotInChatError: (403, "Accept the chat first"),
+    SessionNotFoundError: (404, "There is no such chat"),
+    SessionNotOpenError: (404, "There is no such chat"),
+    SessionEndedError: (410, "The chat has ended"),
+    TranscriptFullError: (413, "The transcript is full"),
+    StoreUnavailableError: (503, "The chat cannot be stored now"),
+}
+
+
+@dataclass(slots=True)
+class _List:
+    """What one agent's client wants to see of all chats."""
+
+    agent: Agent
+    states: frozenset[State]
+    service: str
+    listed: set[str] = field(default_factory=set)
+
+    def wants(self, session: Session) -> bool:
+        """Tell whether the client hears of this; once more when it falls out."""
+        fits = (
+            session.state in self.states
+            and self.agent.serves(session.service)
+            and self.service in {"", session.service}
+        )
+        known = session.id in self.listed
+        if fits:
+            self.listed.add(session.id)
+        else:
+            self.listed.discard(session.id)
+        return fits or known
+
+
+_Speech: TypeAlias = (
+    v2.SendMessage | v2.StartTyping | v2.StopTyping | v2.PushUrl | v2.CustomNotice
+)
+_Part: TypeAlias = v2.AcceptChat | v2.RequestNotifications | v2.LeaveChat | v2.EndChat
+
+
+class Agents:
+    """The agents' side of every chat, for the agents' clients of this node."""
+
+    def __init__(
+        self, store: Store, delivery: Delivery, clock: Clock, live: LiveConfig
+    ) -> None:
+        self._store = store
+        self._delivery = delivery
+        self._clock = clock
+        self._live = live
+        self._lists: dict[str, _List] = {}
+        self._online: dict[str, bool] = {}
+        self._clients: set[str] = set()
+        self._dirty: set[str] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+        store.watch(self._changed)
+
+    async def operate(self, client_id: str, agent: Agent, message: Message) -> None:
+        """Carry out the operation in a publish; what it brings comes as events.
+
+        Returning promises that what was written is stored.
+
+        Raises: RefusedError, after an event that says the same in GMS's words.
+        """
+        limits = self._live.current.limits
+        try:
+            operation = v2.parse_operation(bytes(message.data), gms_limits(limits))
+        except v2.OperationError as exc:
+            self._post(client_id, v2.error_data(400, str(exc)))
+            raise RefusedError(400, str(exc)) from None
+        self._clients.add(client_id)
+        try:
+            await self._operate(client_id, agent, operation, message)
+        except (NotInChatError, StoreError) as exc:
+            raise self._refused(client_id, operation, exc) from None
+
+    def forget(self, client_id: str) -> None:
+        """Drop what is kept for an agent's client that is gone."""
+        self._clients.discard(client_id)
+        self._lists.pop(client_id, None)
+        self._delivery.forget(client_id)
+
+    async def close(self) -> None:
+        """Finish telling agents what has changed."""
+        if self._refreshing is not None:
+            await self._refreshing
+
+    async def _operate(
+        self, client_id: str, agent: Agent, operation: v2.Operation, message: Message
+    ) -> None:
+        if isinstance(operation, v2.ListChats):
+            await self._list(client_id, agent, operation)
+            return
+        session = await self._store.get(operation.chat_id)
+        if not agent.serves(session.service):
+            raise SessionNotFoundError
+        if isinstance(operation, _Part):
+            await self._take_part(client_id, agent, operation, session)
+        else:
+            await self._speak(client_id, agent, operation, session, message)
+
+    async def _list(
+        self, client_id: str, agent: Agent, operation: v2.ListChats
+    ) -> None:
+        states = frozenset({operation.state}) if operation.state else _OPEN
+        services = {operation.service} if operation.service else agent.services
+        if not all(map(agent.serves, services)):
+            raise SessionNotFoundError
+        wanted = _List(agent, states, operation.service)
+        self._lists[client_id] = wanted
+        found = await self._store.sessions(states, services, operation.limit)
+        wanted.listed.update(session.id for session in found)
+        chats = [v2.summary(session) for session in found]
+        self._post(client_id, v2.chats_data(chats, operation.local_id))
+
+    async def _take_part(
+        self, client_id: str, agent: Agent, operation: _Part, session: Session
+    ) -> None:
+        match operation:
+            case v2.AcceptChat():
+                await self._accept(client_id, agent, session, operation)
+            case v2.RequestNotifications(position=position):
+                if agent.role is not Role.SUPERVISOR:
+                    _part_of(agent, session)
+                self._attach(client_id, session, (position or 1) - 1, operation)
+            case v2.LeaveChat():
+                done = await self._go(agent, session, Leave(agent_id=agent.id))
+                self._answer(client_id, session, operation, done.position)
+                self._delivery.detach(client_id, session.id)
+            case v2.EndChat():
+                done = await self._go(agent, session, End())
+                self._answer(client_id, session, operation, done.position)
+
+    async def _accept(
+        self, client_id: str, agent: Agent, session: Session, operation: v2.AcceptChat
+    ) -> None:
+        joined = Draft(
+            kind=EntryKind.JOINED,
+            role=agent.role,
+            participant=JOINING,
+            nickname=agent.nickname,
+            at=self._clock.time(),
+            notable=self._notable(session, EntryKind.JOINED),
+        )
+        join = Join(
+            agent_id=agent.id, role=agent.role, nickname=agent.nickname, alone=True
+        )
+        await self._store.append(session.id, [joined], transition=join)
+        session = await self._store.get(session.id)
+        self._attach(client_id, session, 0, operation)
+
+    async def _go(
+        self, agent: Agent, session: Session, transition: Transition
+    ) -> Appended:
+        part = _part_of(agent, session)
+        left = self._draft(session, part, EntryKind.LEFT)
+        return await self._store.append(session.id, [left], transition=transition)
+
+    async def _speak(
+        self,
+        client_id: str,
+        agent: Agent,
+        operation: _Speech,
+        session: Session,
+        message: Message,
+    ) -> None:
+        part = _part_of(agent, session)
+        draft = self._spoken(session, part, operation)
+        once = self._once(agent, operation.local_id, client_id, message)
+        done = await self._store.append(session.id, [draft], once=once)
+        if operation.local_id:
+            self._answer(client_id, session, operation, done.position)
+
+    def _once(
+        self, agent: Agent, local_id: str, client_id: str, message: Message
+    ) -> Once | None:
+        """Name the publish, so that a repeat is stored once.
+
+        Clients that get no answer send again with the same id; but ids alone are
+        used anew after a page was loaded again, so the content belongs to the name.
+        """
+        if local_id:
+            return Once(key=f"agent:{agent.id}:{local_id}")
+        if message.id is ABSENT:
+            return None
+        content = hashlib.sha256(bytes(message.id) + b"\0" + bytes(message.data))
+        window = self._live.current.bayeux.publish_window
+        return Once(key=f"bayeux:{client_id}:{content.hexdigest()}", window=window)
+
+    def _spoken(self, session: Session, part: Participant, operation: _Speech) -> Draft:
+        match operation:
+            case v2.SendMessage():
+                return self._message(session, part, operation)
+            case v2.PushUrl(url=url):
+                return self._draft(session, part, EntryKind.PUSH_URL, url)
+            case v2.CustomNotice(text=text):
+                return self._draft(session, part, EntryKind.CUSTOM_NOTICE, text)
+            case v2.StartTyping():
+                return self._draft(session, part, EntryKind.TYPING_STARTED)
+            case v2.StopTyping():
+                return self._draft(session, part, EntryKind.TYPING_STOPPED)
+
+    def _message(
+        self, session: Session, part: Participant, operation: v2.SendMessage
+    ) -> Draft:
+        muted = bool((operation.push or {}).get("disabled"))
+        return Draft(
+            kind=EntryKind.MESSAGE,
+            role=part.role,
+            participant=part.number,
+            nickname=part.nickname,
+            at=self._clock.time(),
+            text=operation.text,
+            message_type=operation.message_type,
+            notable=not muted and self._notable(session, EntryKind.MESSAGE),
+        )
+
+    def _draft(
+        self, session: Session, part: Participant, kind: EntryKind, text: str = ""
+    ) -> Draft:
+        return Draft(
+            kind=kind,
+            role=part.role,
+            participant=part.number,
+            nickname=part.nickname,
+            at=self._clock.time(),
+            text=text,
+            notable=self._notable(session, kind),
+        )
+
+    def _notable(self, session: Session, kind: EntryKind) -> bool:
+        """Tell whether an agent's event may be pushed (`_filtering_chat_events`)."""
+        options = self._live.current.service(session.service)
+        return v1.event_name(kind) not in options.filtering_chat_events
+
+    def _attach(
+        self, client_id: str, session: Session, after: int, operation: v2.InChat
+    ) -> None:
+        self._online.setdefault(session.id, session.present)
+        data = v2.chat_data(
+            session,
+            next_position=after + 1,
+            presence=True,
+            local_id=operation.local_id,
+        )
+        self._post(client_id, data)
+        self._delivery.attach(client_id, session, _event, after)
+
+    def _answer(
+        self, client_id: str, session: Session, operation: v2.InChat, position: int
+    ) -> None:
+        """Tell that the operation is done; the entries themselves come apart."""
+        cursor = self._delivery.cursors(client_id).get(session.id)
+        sent = cursor.sent if cursor else session.last
+        data = v2.chat_data(
+            session,
+            next_position=sent + 1,
+            local_id=operation.local_id,
+            position=position,
+        )
+        self._post(client_id, data)
+
+    def _post(self, client_id: str, data: bytes) -> None:
+        self._delivery.post(client_id, v2.agent_event(CHANNEL, data))
+
+    def _refused(
+        self, client_id: str, operation: v2.Operation, exc: Exception
+    ) -> RefusedError:
+        code, text = _words(exc)
+        data = v2.error_data(
+            code,
+            text,
+            chat_id=operation.chat_id if isinstance(operation, v2.InChat) else "",
+            retry=isinstance(exc, StoreUnavailableError),
+            local_id=operation.local_id,
+        )
+        self._post(client_id, data)
+        return RefusedError(code, text)
+
+    def _changed(self, change: Change) -> None:
+        if not self._lists and not (change.altered and self._clients):
+            return
+        self._dirty.add(change.session_id)
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        """Tell agents what changed; changes gather while the store is read."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, set()
+            try:
+                self._tell([await self._store.get(s) for s in sorted(dirty)])
+            except (SessionNotFoundError, StoreUnavailableError):
+                log.warning("a chat could not be read to tell agents of its change")
+
+    def _tell(self, sessions: Sequence[Session]) -> None:
+        for client_id, wanted in list(self._lists.items()):
+            if chats := [v2.summary(s) for s in sessions if wanted.wants(s)]:
+                self._post(client_id, v2.chats_data(chats))
+        for session in sessions:
+            if self._online.get(session.id, session.present) != session.present:
+                self._tell_presence(session)
+
+    def _tell_presence(self, session: Session) -> None:
+        """Tell the agents of a chat that its customer went away, or came back."""
+        watchers = self._delivery.watchers(session.id)
+        agents = self._clients & watchers.keys()
+        if session.ended or not agents:
+            del self._online[session.id]
+            return
+        self._online[session.id] = session.present
+        options = self._live.current.service(session.service)
+        text = options.agent_timeout_notification_message
+        notices = []
+        if text and session.absent_since is not None:
+            notices.append(v2.custom_notice(session, text, session.absent_since))
+        for client_id in agents:
+            sent = watchers[client_id].sent
+            data = v2.chat_data(session, notices, next_position=sent + 1, presence=True)
+            self._post(client_id, data)
+
+
+def _event(session: Session, entries: Sequence[Entry]) -> bytes:
+    data = v2.chat_data(session, entries, next_position=entries[-1].position + 1)
+    return v2.agent_event(CHANNEL, data)
+
+
+def _part_of(agent: Agent, session: Session) -> Participant:
+    if part := session.participant(agent.id):
+        return part
+    raise NotInChatError
+
+
+def _words(exc: Exception) -> tuple[int, str]:
+    if isinstance(exc, TakenError):
+        return 409, f"{exc.by.nickname} has this chat"
+    return _REFUSALS[type(exc)]

@@ -1,0 +1,249 @@
+"""What customers can do: ask for a chat, write, read, come and go."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cometd_chat.clock import Clock
+from cometd_chat.config import LiveConfig
+from cometd_chat.delivery import Cursor, Delivery, Form
+from cometd_chat.gms import v1
+from cometd_chat.model import (
+    CUSTOMER,
+    Draft,
+    End,
+    Entry,
+    EntryKind,
+    Open,
+    Profile,
+    Role,
+    Session,
+)
+from cometd_chat.store import Appended, Once, SessionNotFoundError, Store
+
+from .presence import Presence
+
+
+def new_id() -> str:
+    """Return an unguessable alphanumeric id of 128 random bits."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """A session, some of its entries, and the position that goes with them."""
+
+    session: Session
+    entries: Sequence[Entry]
+    position: int
+
+
+class Customers:
+    """The customers' side of every chat. The key of a session is its password."""
+
+    def __init__(
+        self,
+        store: Store,
+        delivery: Delivery,
+        presence: Presence,
+        clock: Clock,
+        live: LiveConfig,
+    ) -> None:
+        self._store = store
+        self._delivery = delivery
+        self._presence = presence
+        self._clock = clock
+        self._live = live
+        self._readers: dict[str, str] = {}
+
+    async def session(self, key: str, user: str) -> Session:
+        """Return the session of this key, unless it is another user's.
+
+        Raises: SessionNotFoundError.
+        """
+        session = await self._store.find(key)
+        if user and session.user and session.user != user:
+            raise SessionNotFoundError
+        return session
+
+    async def create(self, service: str, user: str, profile: Profile) -> Session:
+        """Begin a service session, in which one chat can be asked for."""
+        session = Session(
+            id=new_id(),
+            key=new_id(),
+            service=service,
+            user=user,
+            created_at=self._clock.time(),
+            profile=profile,
+        )
+        await self._store.create(session)
+        return session
+
+    async def open(self, session: Session, request: v1.OpenChat, user: str) -> Session:
+        """Ask for the chat; asking again returns the chat that is there.
+
+        Raises: SessionEndedError.
+        """
+        profile = _merged(session.profile, request.profile)
+        drafts = [self._draft(EntryKind.JOINED, profile.nickname)]
+        if request.message:
+            text = request.message
+            drafts.append(self._draft(EntryKind.MESSAGE, profile.nickname, text))
+        opening = Open(
+            profile=profile, device=request.device, comet=request.comet, user=user
+        )
+        done = await self._store.append(session.id, drafts, transition=opening)
+        if not done.repeated:
+            await self._presence.begin(
+                session.id, comet=request.comet, service=session.service
+            )
+        session = await self._store.get(session.id)
+        self._attach_readers(session)
+        return session
+
+    async def send(self, session: Session, text: str, local_id: str) -> Appended:
+        """Write a message; `local_id`, if not empty, makes repeats harmless.
+
+        Raises: SessionEndedError, SessionNotOpenError.
+        """
+        draft = self._draft(EntryKind.MESSAGE, session.profile.nickname, text)
+        once = Once(key=f"customer:{local_id}") if local_id else None
+        return await self._store.append(session.id, [draft], once=once)
+
+    async def typing(self, session: Session, *, started: bool) -> Appended:
+        """Tell that the customer has begun, or stopped, to type."""
+        kind = EntryKind.TYPING_STARTED if started else EntryKind.TYPING_STOPPED
+        draft = self._draft(kind, session.profile.nickname)
+        return await self._store.append(session.id, [draft])
+
+    async def end(self, session: Session) -> Session:
+        """End the chat; ending again changes nothing.
+
+        Raises: SessionNotOpenError.
+        """
+        draft = self._draft(EntryKind.LEFT, session.profile.nickname)
+        await self._store.append(session.id, [draft], transition=End())
+        return await self._store.get(session.id)
+
+    async def polled(self, session: Session) -> None:
+        """Count a call of a customer without Bayeux as a sign of his presence."""
+        if not session.comet and session.open:
+            await self._presence.begin(session.id, comet=False, service=session.service)
+
+    async def transcript(self, session: Session, after: int | None) -> Transcript:
+        """Return what a REST reply shows: everything after the position given.
+
+        A position given is acknowledged by it. Without one, a customer who polls
+        gets everything he has not acknowledged; one who listens by CometD gets
+        nothing, for everything reaches him there.
+        """
+        if after is not None:
+            await self._store.acknowledge(session.id, after)
+        elif session.comet:
+            return Transcript(session=session, entries=(), position=session.last)
+        start = session.acked if after is None else min(after, session.last)
+        entries = await self._store.read(session.id, start)
+        position = entries[-1].position if entries else start
+        return Transcript(session=session, entries=entries, position=position)
+
+    async def listen(
+        self, client_id: str, user: str, key: str, position: int | None
+    ) -> None:
+        """Let a client read the user's chats, and any that he opens later.
+
+        From `position` on, if given; otherwise from what he acknowledged last.
+
+        Raises: SessionNotFoundError for an unknown key.
+        """
+        self._readers[client_id] = key or user
+        for session in await self._readable(user, key):
+            if position is not None:
+                await self._store.acknowledge(session.id, position)
+            start = session.acked if position is None else position
+            self._delivery.attach(client_id, session, self._form(session), start)
+
+    def deafen(self, client_id: str) -> None:
+        """Stop the client's reading; its chats go on."""
+        self._readers.pop(client_id, None)
+        for session_id in self._delivery.cursors(client_id):
+            self._presence.drop(session_id, client_id)
+        self._delivery.forget(client_id)
+
+    async def present(self, client_id: str, finished: Sequence[Cursor]) -> None:
+        """Note a poll: all the client's chats have their customer there.
+
+        `finished` are those that he has now read to their end.
+        """
+        for cursor in finished:
+            self._presence.drop(cursor.session.id, client_id)
+            await self._store.acknowledge(cursor.session.id, cursor.acked)
+        for session_id, cursor in self._delivery.cursors(client_id).items():
+            if cursor.session.open:
+                await self._presence.seen(session_id, client_id, cursor.acked)
+
+    async def absent(self, client_id: str) -> None:
+        """Note that the client has fallen silent."""
+        for session_id, cursor in self._delivery.cursors(client_id).items():
+            await self._presence.gone(session_id, client_id, cursor.acked, None)
+
+    async def leave(self, client_id: str, position: int | None) -> None:
+        """Note that the client said goodbye, perhaps with the position it has."""
+        for session_id, cursor in self._delivery.cursors(client_id).items():
+            # Apps disconnect when they read that the chat is over, before any poll
+            # could confirm it.
+            acked = cursor.sent if cursor.session.ended else cursor.acked
+            await self._presence.gone(session_id, client_id, acked, position)
+
+    async def remembered(self, client_id: str, user: str, position: int | None) -> bool:
+        """Take the goodbye of a client that Bayeux forgot; tell if it had chats."""
+        sessions = [s for s in await self._store.of_client(client_id) if s.open]
+        sessions = sessions or await self._store.of_user(user)
+        for session in sessions:
+            await self._presence.gone(session.id, client_id, 0, position)
+        return bool(sessions)
+
+    async def _readable(self, user: str, key: str) -> Sequence[Session]:
+        """Return what there is to read: chats that go on, or the end of the last."""
+        if key:
+            return [await self.session(key, user)]
+        sessions = await self._store.of_user(user)
+        return [s for s in sessions if s.open] or sessions[-1:]
+
+    def _attach_readers(self, session: Session) -> None:
+        for client_id, reads in list(self._readers.items()):
+            if reads in {session.user, session.key} and reads:
+                watched = self._delivery.watchers(session.id)
+                if client_id not in watched:
+                    form = self._form(session)
+                    self._delivery.attach(client_id, session, form, 0)
+
+    def _form(self, session: Session) -> Form:
+        chat = self._live.current.chat_service(session.service)
+        index = chat.enable_fast_chat_transcript_refresh
+
+        def notification(session: Session, entries: Sequence[Entry]) -> bytes:
+            return v1.notification(session, entries, new_id(), index=index)
+
+        return notification
+
+    def _draft(self, kind: EntryKind, nickname: str, text: str = "") -> Draft:
+        return Draft(
+            kind=kind,
+            role=Role.CUSTOMER,
+            participant=CUSTOMER,
+            nickname=nickname,
+            at=self._clock.time(),
+            text=text,
+        )
+
+
+def _merged(first: Profile, then: Profile) -> Profile:
+    """Business data of the service session stay attached to its chat."""
+    return Profile(
+        nickname=then.nickname,
+        first_name=then.first_name,
+        last_name=then.last_name,
+        email=then.email,
+        subject=then.subject,
+        user_data={**first.user_data, **then.user_data},
+    )

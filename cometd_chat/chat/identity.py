@@ -1,0 +1,170 @@
+"""Who a client or a caller is, and how that is found out."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import jwt
+
+from cometd_chat.bayeux import Peer
+from cometd_chat.config import LiveConfig
+from cometd_chat.model import Role
+
+LEEWAY = 30
+"""Seconds by which the clocks of token makers may differ from ours."""
+
+MAX_USER = 256
+"""Longest `gms_user` in characters."""
+
+_ASYMMETRIC = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
+
+
+class IdentityError(Exception):
+    """A token that does not prove what it should; never carries the token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """A customer's client, bound by user (GMS header `gms_user`) or service id.
+
+    `position` is the transcript position that came with the handshake.
+    """
+
+    user: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent's client. Empty `services` means all of them."""
+
+    id: str
+    nickname: str
+    role: Role = Role.AGENT
+    services: frozenset[str] = frozenset()
+
+    def serves(self, service: str) -> bool:
+        return not self.services or service in self.services
+
+
+Identity: TypeAlias = Customer | Agent
+
+
+class AuthHook(Protocol):
+    """Turns what a peer brings along into who it is."""
+
+    def agent(self, token: str) -> Agent:
+        """Return whom the token of an agent names.
+
+        Raises: IdentityError.
+        """
+        ...
+
+    def user(self, peer: Peer) -> str:
+        """Return the customer's user name, or an empty one if none is proved.
+
+        Raises: IdentityError for a proof that is wrong.
+        """
+        ...
+
+
+class TokenAuth:
+    """JSON Web Tokens (RFC 7519) for agents, `gms_user` as the options say."""
+
+    def __init__(self, live: LiveConfig) -> None:
+        self._live = live
+
+    def agent(self, token: str) -> Agent:
+        options = self._live.current.agents
+        claims = _verify(token, options.secret, options.jwks)
+        name, services = claims.get("name"), claims.get("services", [])
+        return Agent(
+            id=claims["sub"],
+            nickname=name if isinstance(name, str) and name else claims["sub"],
+            role=_role(claims.get("role", "agent")),
+            services=_services(services),
+        )
+
+    def user(self, peer: Peer) -> str:
+        config = self._live.current
+        header = peer.headers.get("gms_user", "")
+        if not header or config.auth.gms_user == "off":
+            return ""
+        if config.auth.gms_user == "signed":
+            auth = config.auth
+            claims = _verify(header, auth.customer_secret, auth.customer_jwks)
+            return str(claims["sub"])
+        if not _trusted(peer.address, config.server.trusted_proxies):
+            return ""
+        if len(header) > MAX_USER:
+            raise IdentityError(f"gms_user is longer than {MAX_USER} characters")
+        return header
+
+
+def make_agent_token(secret: str, claims: Mapping[str, Any]) -> str:
+    """Return a token that `TokenAuth.agent` accepts with the same secret."""
+    return jwt.encode(dict(claims), secret, algorithm="HS256")
+
+
+def _verify(token: str, secret: str, jwks: Path | None) -> dict[str, Any]:
+    # The kind of key decides the algorithms, never the token: otherwise a public
+    # key could be used as the secret of a forged HS256 token.
+    try:
+        key: Any = _jwk(token, jwks) if jwks else secret
+        algorithms = _ASYMMETRIC if jwks else ["HS256"]
+        if not key:
+            raise IdentityError("no key is configured to verify tokens with")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=algorithms,
+            leeway=LEEWAY,
+            options={"require": ["sub"], "verify_aud": False},
+        )
+    except (jwt.PyJWTError, OSError, ValueError) as exc:
+        raise IdentityError(f"the token is refused: {type(exc).__name__}") from None
+    if not isinstance(claims["sub"], str) or not claims["sub"]:
+        raise IdentityError("the token names nobody")
+    return claims
+
+
+def _jwk(token: str, path: Path) -> Any:
+    keys = jwt.PyJWKSet.from_json(path.read_text(encoding="utf-8"))
+    kid = jwt.get_unverified_header(token).get("kid")
+    for key in keys.keys:
+        if kid is None or key.key_id == kid:
+            return key.key
+    raise IdentityError("the token was signed with an unknown key")
+
+
+def _role(name: object) -> Role:
+    match name:
+        case "agent":
+            return Role.AGENT
+        case "supervisor":
+            return Role.SUPERVISOR
+        case _:
+            raise IdentityError('the role is neither "agent" nor "supervisor"')
+
+
+def _services(names: object) -> frozenset[str]:
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise IdentityError("services is not a list of names")
+    return frozenset(names)
+
+
+def _trusted(
+    address: str,
+    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
+) -> bool:
+    """Tell whether this peer may set `gms_user`: any, or only the proxies named."""
+    if not proxies:
+        return True
+    try:
+        peer = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(peer in network for network in proxies)

@@ -1,0 +1,101 @@
+"""Whether customers are there: leases in the store, renewed by their clients.
+
+A lease promises that the customer counts as present until a moment, even if this
+node dies. A poll renews it, but the store is written only when the lease has grown
+short or the acknowledged position has moved, and then not for each poll: `flush()`
+writes what has gathered. Coming back, going away and falling silent are written at
+once, for agents and pushes depend on them.
+"""
+
+import contextlib
+from dataclasses import dataclass
+
+from cometd_chat.clock import Clock
+from cometd_chat.config import LiveConfig
+from cometd_chat.store import SessionNotFoundError, Store
+
+REST = "rest"
+"""Stands for the client id where a customer polls without Bayeux."""
+
+
+@dataclass(slots=True)
+class _Lease:
+    until: float
+    acked: int
+    stored: int
+
+
+class Presence:
+    """Leases of the customers whose clients are on this node."""
+
+    def __init__(self, store: Store, clock: Clock, live: LiveConfig) -> None:
+        self._store = store
+        self._clock = clock
+        self._live = live
+        self._leases: dict[tuple[str, str], _Lease] = {}
+        self._dirty: set[tuple[str, str]] = set()
+
+    async def begin(self, session_id: str, *, comet: bool, service: str) -> None:
+        """Give a new chat's customer the time to connect, or to poll again."""
+        options = self._live.current
+        grace = (
+            options.bayeux.offline_after
+            if comet
+            else options.chat_service(service).flex_disconnect_timeout
+        )
+        until = self._clock.time() + grace
+        await self._store.mark_present(session_id, REST, until)
+
+    async def seen(self, session_id: str, client_id: str, acked: int) -> None:
+        """Note that this client polls, and has everything up to `acked`."""
+        options = self._live.current.bayeux
+        now, key = self._clock.time(), (session_id, client_id)
+        needed = now + options.timeout + options.offline_after
+        lease = self._leases.get(key)
+        if lease is None or lease.until < needed:
+            # A little more than needed, or each poll would have to write.
+            until = needed + options.offline_after / 2
+            self._leases[key] = _Lease(until, acked, acked)
+            await self._store.mark_present(session_id, client_id, until, acked)
+            if lease is None:  # the time that `begin` gave is used
+                await self._store.mark_absent(session_id, REST, now)
+        elif acked > lease.acked:
+            lease.acked = acked
+            self._dirty.add(key)
+
+    async def gone(
+        self, session_id: str, client_id: str, acked: int, position: int | None
+    ) -> None:
+        """Note that this client does not poll any more.
+
+        `position` is the customer's own word about what he has.
+        """
+        self.drop(session_id, client_id)
+        at = self._clock.time()
+        with contextlib.suppress(SessionNotFoundError):
+            await self._store.mark_absent(
+                session_id, client_id, at, acked=acked, position=position
+            )
+
+    def drop(self, session_id: str, client_id: str) -> None:
+        """Forget a lease that is of no interest any more."""
+        self._dirty.discard((session_id, client_id))
+        self._leases.pop((session_id, client_id), None)
+
+    async def flush(self) -> None:
+        """Write the acknowledged positions that have moved; call it often."""
+        dirty, self._dirty = self._dirty, set()
+        for session_id, client_id in dirty:
+            lease = self._leases.get((session_id, client_id))
+            if lease is None or lease.acked <= lease.stored:
+                continue
+            lease.stored = lease.acked
+            try:
+                await self._store.acknowledge(session_id, lease.acked)
+            except SessionNotFoundError:
+                self._leases.pop((session_id, client_id), None)
+
+    async def sweep(self) -> None:
+        """Let leases end whose node died; call it about once a second."""
+        while len(await self._store.expire_presence(self._clock.time())) >= 100:
+            pass

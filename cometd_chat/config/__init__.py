@@ -1,0 +1,56 @@
+"""The configuration: one table of options, read from an INI file and the environment.
+
+`load` returns a frozen `Config`, or tells everything that is wrong at once. Readers
+keep a `LiveConfig` and ask it at the time of use, so that a reload needs no more than
+`replace`; `changes` tells what it brought and what waits for a restart.
+"""
+
+from cometd_chat.config.check import Origins, check
+from cometd_chat.config.ini import Origin, Problem
+from cometd_chat.config.live import Changed, LiveConfig, changes
+from cometd_chat.config.loader import Loaded, load, loads
+from cometd_chat.config.options import (
+    AgentOptions,
+    AuthOptions,
+    BayeuxOptions,
+    ChatOptions,
+    LimitOptions,
+    LogOptions,
+    ProviderOptions,
+    PushOptions,
+    Reload,
+    ServerOptions,
+    ServiceOptions,
+    StoreOptions,
+)
+from cometd_chat.config.pages import render_doc, render_sample, render_show
+from cometd_chat.config.resolve import Config
+
+__all__ = [
+    "AgentOptions",
+    "AuthOptions",
+    "BayeuxOptions",
+    "Changed",
+    "ChatOptions",
+    "Config",
+    "LimitOptions",
+    "LiveConfig",
+    "Loaded",
+    "LogOptions",
+    "Origin",
+    "Origins",
+    "Problem",
+    "ProviderOptions",
+    "PushOptions",
+    "Reload",
+    "ServerOptions",
+    "ServiceOptions",
+    "StoreOptions",
+    "changes",
+    "check",
+    "load",
+    "loads",
+    "render_doc",
+    "render_sample",
+    "render_show",
+]

@@ -1,0 +1,57 @@
+"""Chat API version 2: the data object, its messages, and what agents ask for."""
+
+from cometd_chat.gms.v2.fields import OperationError
+from cometd_chat.gms.v2.messages import (
+    Agent,
+    Customer,
+    Summary,
+    agent_event,
+    chat_data,
+    chats_data,
+    custom_notice,
+    error_data,
+    message_json,
+    summary,
+)
+from cometd_chat.gms.v2.operations import (
+    AcceptChat,
+    CustomNotice,
+    EndChat,
+    InChat,
+    LeaveChat,
+    ListChats,
+    Operation,
+    PushUrl,
+    RequestNotifications,
+    SendMessage,
+    StartTyping,
+    StopTyping,
+    parse_operation,
+)
+
+__all__ = [
+    "AcceptChat",
+    "Agent",
+    "CustomNotice",
+    "Customer",
+    "EndChat",
+    "InChat",
+    "LeaveChat",
+    "ListChats",
+    "Operation",
+    "OperationError",
+    "PushUrl",
+    "RequestNotifications",
+    "SendMessage",
+    "StartTyping",
+    "StopTyping",
+    "Summary",
+    "agent_event",
+    "chat_data",
+    "chats_data",
+    "custom_notice",
+    "error_data",
+    "message_json",
+    "parse_operation",
+    "summary",
+]

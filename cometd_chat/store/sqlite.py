@@ -1,0 +1,257 @@
+"""The store in one SQLite file: enough for one node, and never less than durable.
+
+Writes go to the one thread of `sqlite_writer` and are synced before they are
+answered (write-ahead log, `synchronous = FULL`). Reads run beside it on connections
+of their own; the log lets them see the newest commit without waiting for a writer,
+and each ends its transaction with its rows, so that none holds the log back.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from cometd_chat.model import Draft, Entry, Session, State, Transition
+from cometd_chat.store import (
+    Appended,
+    Change,
+    Due,
+    Once,
+    StoreError,
+    StoreUnavailableError,
+    Watcher,
+)
+from cometd_chat.store.sqlite_append import Append
+from cometd_chat.store.sqlite_presence import (
+    Absent,
+    Claim,
+    Present,
+    acknowledge,
+    announce,
+    expire,
+    postpone,
+)
+from cometd_chat.store.sqlite_rows import (
+    find_session,
+    insert_session,
+    read_entries,
+    select_sessions,
+)
+from cometd_chat.store.sqlite_schema import connect_reader, prepare
+from cometd_chat.store.sqlite_writer import Workers, read, write
+
+READERS = 2
+PURGE_AT_ONCE = 20
+"""Sessions forgotten in one piece of work, so that no append waits long for it."""
+
+_OF_USER = (
+    "WHERE s.user = ? AND s.user <> '' AND s.state IN ('waiting', 'active')"
+    " ORDER BY s.started_at, s.id"
+)
+_OF_CLIENT = (
+    "JOIN reader r ON r.session = s.number WHERE r.client_id = ?"
+    " ORDER BY s.created_at, s.id"
+)
+_IN_STATE = (
+    "WHERE s.state = ?1"
+    " AND (?2 = '[]' OR s.service IN (SELECT value FROM json_each(?2)))"
+    " ORDER BY s.started_at, s.id LIMIT ?3"
+)
+_NEVER_OPENED = (
+    "SELECT number, id FROM session WHERE state = 'new' AND created_at < ? LIMIT ?"
+)
+_LONG_OVER = (
+    "SELECT number, id FROM session WHERE state = 'ended' AND ended_at < ? LIMIT ?"
+)
+_FORGET = (
+    "DELETE FROM entry WHERE session = ?",
+    "DELETE FROM once WHERE session = ?",
+    "DELETE FROM reader WHERE session = ?",
+    "DELETE FROM session WHERE number = ?",
+)
+
+
+class SqliteStore:
+    """A `Store` in a file. Of one event loop; made by `open`."""
+
+    def __init__(self, writer: Workers, readers: Workers, max_entries: int) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._max_entries = max_entries
+
+    @classmethod
+    async def open(
+        cls, path: str | Path, *, max_entries: int = 5000, room: int = 10_000
+    ) -> Self:
+        """Open the file, made with its folder if need be, for `max_entries` a session.
+
+        `room` is how many calls may wait at one time before the next is refused.
+
+        Raises: NewerSchemaError; StoreUnavailableError when it cannot be opened.
+        """
+        db, *readers = await asyncio.to_thread(_connect, Path(path))
+        return cls(
+            Workers(write, [db], room), Workers(read, readers, room), max_entries
+        )
+
+    async def create(self, session: Session) -> None:
+        await self._writer.submit(partial(_create, session))
+
+    async def get(self, session_id: str) -> Session:
+        return await self._readers.submit(lambda db: find_session(db, "id", session_id))
+
+    async def find(self, key: str) -> Session:
+        return await self._readers.submit(lambda db: find_session(db, "key", key))
+
+    async def of_user(self, user: str) -> list[Session]:
+        return await self._readers.submit(
+            lambda db: select_sessions(db, _OF_USER, user)
+        )
+
+    async def of_client(self, client_id: str) -> list[Session]:
+        return await self._readers.submit(
+            lambda db: select_sessions(db, _OF_CLIENT, client_id)
+        )
+
+    async def sessions(
+        self, states: Collection[State], services: Collection[str], limit: int
+    ) -> list[Session]:
+        return await self._readers.submit(
+            lambda db: _sessions(db, set(states), services, limit)
+        )
+
+    async def append(
+        self,
+        session_id: str,
+        drafts: Sequence[Draft],
+        *,
+        transition: Transition | None = None,
+        once: Once | None = None,
+    ) -> Appended:
+        return await self._writer.submit(
+            Append(
+                session_id=session_id,
+                drafts=drafts,
+                transition=transition,
+                once=once,
+                limit=self._max_entries,
+            )
+        )
+
+    async def read(self, session_id: str, after: int, limit: int = 500) -> list[Entry]:
+        return await self._readers.submit(
+            lambda db: read_entries(db, session_id, after, limit)
+        )
+
+    async def mark_present(
+        self, session_id: str, client_id: str, until: float, acked: int = 0
+    ) -> bool:
+        return await self._writer.submit(
+            Present(
+                session_id=session_id, client_id=client_id, until=until, acked=acked
+            )
+        )
+
+    async def mark_absent(
+        self,
+        session_id: str,
+        client_id: str,
+        at: float,
+        *,
+        acked: int = 0,
+        position: int | None = None,
+    ) -> bool:
+        return await self._writer.submit(
+            Absent(
+                session_id=session_id,
+                client_id=client_id,
+                at=at,
+                acked=acked,
+                position=position,
+            )
+        )
+
+    async def expire_presence(self, now: float, limit: int = 100) -> list[Session]:
+        return await self._writer.submit(partial(expire, now, limit))
+
+    async def acknowledge(self, session_id: str, position: int) -> None:
+        await self._writer.submit(partial(acknowledge, session_id, position))
+
+    async def claim_due(
+        self, service: str, now: float, delay: float, lease: float, limit: int = 20
+    ) -> list[Due]:
+        return await self._writer.submit(
+            Claim(service=service, now=now, delay=delay, lease=lease, limit=limit)
+        )
+
+    async def mark_announced(self, due: Due, position: int) -> bool:
+        return await self._writer.submit(partial(announce, due, position))
+
+    async def postpone(self, due: Due, until: float) -> bool:
+        return await self._writer.submit(partial(postpone, due, until))
+
+    async def purge(self, new_before: float, ended_before: float) -> int:
+        work = partial(_purge, new_before, ended_before)
+        gone = 0
+        while some := await self._writer.submit(work):
+            gone += some
+        return gone
+
+    def watch(self, watcher: Watcher) -> None:
+        self._writer.watch(watcher)
+
+    async def close(self) -> None:
+        await self._readers.close()
+        await self._writer.close()
+
+
+def _connect(path: Path) -> list[sqlite3.Connection]:
+    """Return the connection that writes and those that read."""
+    try:
+        with ExitStack() as opened:
+            connections = [prepare(path)]
+            opened.callback(connections[0].close)
+            for _ in range(READERS):
+                connections.append(connect_reader(path))
+                opened.callback(connections[-1].close)
+            opened.pop_all()
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailableError(f"{path} cannot be opened: {error}") from error
+    return connections
+
+
+def _create(session: Session, db: sqlite3.Connection, news: list[Change]) -> None:
+    if not insert_session(db, session):
+        raise StoreError("the id or key of a new session has been used before")
+    news.append(Change(session_id=session.id, altered=True))
+
+
+def _sessions(
+    db: sqlite3.Connection, states: set[State], services: Collection[str], limit: int
+) -> list[Session]:
+    """State by state, so that each comes from its index in order and ends early."""
+    wanted = msgspec.json.encode(list(services)).decode()
+    found = [
+        session
+        for state in states
+        for session in select_sessions(db, _IN_STATE, state, wanted, limit)
+    ]
+    found.sort(key=lambda session: (session.started_at, session.id))
+    return found[:limit]
+
+
+def _purge(
+    new_before: float, ended_before: float, db: sqlite3.Connection, news: list[Change]
+) -> int:
+    gone = db.execute(_NEVER_OPENED, (new_before, PURGE_AT_ONCE)).fetchall()
+    gone += db.execute(_LONG_OVER, (ended_before, PURGE_AT_ONCE)).fetchall()
+    for number, session_id in gone:
+        for statement in _FORGET:
+            db.execute(statement, (number,))
+        news.append(Change(session_id=session_id, altered=True))
+    return len(gone)

@@ -1,0 +1,198 @@
+"""Who reads for the customer, and who must be told by push.
+
+Each client that reads has a lease; `present_until` is the longest of a session's.
+`unheard_since` is the one fact that makes a push due. It is always this:
+
+    while the customer is absent, the time of the first notable entry that he has
+    neither acknowledged nor been told of by push, but not before his absence began;
+    otherwise NULL.
+
+Whatever moves one of these facts ends with `_HEAR`, which says it in SQL; only an
+append, which can but add an entry at the end, has a shorter form. Posting before or
+after vanishing therefore comes to the same.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from cometd_chat.model import Session
+from cometd_chat.store import Change, Due, SessionNotFoundError
+from cometd_chat.store.sqlite_rows import MOST, Row, find_session, select_sessions
+
+_HEAR = """
+UPDATE session SET unheard_since = CASE
+  WHEN notable > max(acked, announced) THEN max(absent_since, (
+    SELECT e.at FROM entry e
+    WHERE e.session = session.number AND e.notable
+      AND e.position > max(session.acked, session.announced)
+    ORDER BY e.position LIMIT 1))
+  END
+WHERE number = ?
+"""
+_ABSENT = "SELECT number, absent_since FROM session WHERE id = ?"
+_LEASE = (
+    "INSERT INTO reader VALUES (?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET until = max(until, excluded.until)"
+)
+_STAY = (
+    "UPDATE session SET present_until = max(coalesce(present_until, ?1), ?1),"
+    " acked = max(acked, min(?2, last)) WHERE number = ?3"
+)
+_RETURN = (
+    "UPDATE session SET absent_since = NULL, unheard_since = NULL, pushes = 0,"
+    " lease = 0 WHERE number = ?"
+)
+_STANDING = (
+    "SELECT number, state IN ('waiting', 'active'), last, acked, absent_since"
+    " FROM session WHERE id = ?"
+)
+_GOODBYE = "UPDATE reader SET until = min(until, ?) WHERE session = ? AND client_id = ?"
+_LONGEST = "SELECT max(until) FROM reader WHERE session = ?"
+_LEAVE = "UPDATE session SET present_until = ?, acked = ? WHERE number = ?"
+_VANISH = "UPDATE session SET absent_since = ?, pushes = 0, lease = 0 WHERE number = ?"
+EXPIRED = (
+    "SELECT number, id FROM session WHERE absent_since IS NULL"
+    " AND state IN ('waiting', 'active') AND present_until <= ?"
+    " ORDER BY present_until LIMIT ?"
+)
+_ACKNOWLEDGE = "UPDATE session SET acked = max(acked, min(?, last)) WHERE number = ?"
+DUE = (
+    "WHERE s.service = ? AND s.unheard_since IS NOT NULL AND s.device IS NOT NULL"
+    " AND s.lease <= ? AND s.unheard_since + iif(s.pushes > 0, 0, ?) <= ?"
+    " ORDER BY s.unheard_since LIMIT ?"
+)
+_LEND = "UPDATE session SET lease = ? WHERE id = ?"
+_LENT = "SELECT number, lease FROM session WHERE id = ?"
+_ANNOUNCE = (
+    "UPDATE session SET announced = max(announced, min(?, last)) WHERE number = ?"
+)
+_PUSHED = "UPDATE session SET pushes = pushes + 1, lease = 0 WHERE number = ?"
+_POSTPONE = "UPDATE session SET lease = ? WHERE id = ? AND lease = ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """`Store.mark_present` as work for the writer."""
+
+    session_id: str
+    client_id: str
+    until: float
+    acked: int
+
+    def __call__(self, db: sqlite3.Connection, news: list[Change]) -> bool:
+        number, absent_since = _standing(db, _ABSENT, self.session_id)
+        db.execute(_LEASE, (number, self.client_id, self.until))
+        db.execute(_STAY, (self.until, min(self.acked, MOST), number))
+        if absent_since is None:
+            return False
+        db.execute(_RETURN, (number,))
+        news.append(Change(session_id=self.session_id, altered=True))
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """`Store.mark_absent` as work for the writer."""
+
+    session_id: str
+    client_id: str
+    at: float
+    acked: int
+    position: int | None
+
+    def __call__(self, db: sqlite3.Connection, news: list[Change]) -> bool:
+        row = _standing(db, _STANDING, self.session_id)
+        number, is_open, last, acked, absent_since = row
+        db.execute(_GOODBYE, (self.at, number, self.client_id))
+        until = db.execute(_LONGEST, (number,)).fetchone()[0]
+        db.execute(_LEAVE, (until, self._confirmed(acked, last), number))
+        others = until is not None and until > self.at
+        vanished = is_open == 1 and absent_since is None and not others
+        if vanished:
+            db.execute(_VANISH, (self.at, number))
+            news.append(Change(session_id=self.session_id, altered=True))
+        db.execute(_HEAR, (number,))
+        return vanished
+
+    def _confirmed(self, before: int, last: int) -> int:
+        if self.position is not None:
+            return max(0, min(self.position, last))
+        return max(before, min(self.acked, last))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """`Store.claim_due` as work for the writer."""
+
+    service: str
+    now: float
+    delay: float
+    lease: float
+    limit: int
+
+    def __call__(self, db: sqlite3.Connection, news: list[Change]) -> list[Due]:
+        del news  # a loan changes nothing that a watcher could see
+        sessions = select_sessions(
+            db, DUE, self.service, self.now, self.delay, self.now, self.limit
+        )
+        lease = self.now + self.lease
+        db.executemany(_LEND, [(lease, session.id) for session in sessions])
+        return [Due(session=session, lease=lease) for session in sessions]
+
+
+def expire(
+    now: float, limit: int, db: sqlite3.Connection, news: list[Change]
+) -> list[Session]:
+    """`Store.expire_presence`: absence begins now, not when the lease ran out.
+
+    After an outage of the server the customers thus have the whole delay to return
+    before a push is due.
+    """
+    gone = db.execute(EXPIRED, (now, limit)).fetchall()
+    for number, session_id in gone:
+        db.execute(_VANISH, (now, number))
+        db.execute(_HEAR, (number,))
+        news.append(Change(session_id=session_id, altered=True))
+    return [find_session(db, "id", session_id) for _, session_id in gone]
+
+
+def acknowledge(
+    session_id: str, position: int, db: sqlite3.Connection, news: list[Change]
+) -> None:
+    """`Store.acknowledge`."""
+    del news  # how far the customer has read is no news
+    number, _ = _standing(db, _ABSENT, session_id)
+    db.execute(_ACKNOWLEDGE, (min(position, MOST), number))
+    db.execute(_HEAR, (number,))
+
+
+def announce(
+    due: Due, position: int, db: sqlite3.Connection, news: list[Change]
+) -> bool:
+    """`Store.mark_announced`."""
+    del news
+    row = db.execute(_LENT, (due.session.id,)).fetchone()
+    if row is None:  # purged meanwhile
+        return False
+    number, lease = row
+    held: bool = lease == due.lease
+    db.execute(_ANNOUNCE, (min(position, MOST), number))
+    if held:
+        db.execute(_PUSHED, (number,))
+    db.execute(_HEAR, (number,))
+    return held
+
+
+def postpone(
+    due: Due, until: float, db: sqlite3.Connection, news: list[Change]
+) -> bool:
+    """`Store.postpone`."""
+    del news
+    return db.execute(_POSTPONE, (until, due.session.id, due.lease)).rowcount == 1
+
+
+def _standing(db: sqlite3.Connection, query: str, session_id: str) -> Row:
+    row: Row | None = db.execute(query, (session_id,)).fetchone()
+    if row is None:
+        raise SessionNotFoundError("no such session")
+    return row

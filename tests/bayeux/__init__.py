@@ -1,0 +1,1 @@
+"""Tests of the Bayeux core, without I/O."""

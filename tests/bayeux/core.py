@@ -1,0 +1,90 @@
+"""Small words for tests that talk to the Bayeux core."""
+
+import itertools
+import json
+from typing import Any
+
+from cometd_chat.bayeux import (
+    BayeuxServer,
+    Client,
+    Connect,
+    Limits,
+    Message,
+    Options,
+
+    Reply,
+    encode,
+    parse,
+)
+
+TIMEOUT = 25.0
+OFFLINE = 10.0
+FORGET = 600.0
+COMPLETE = {"reconnect", "interval", "timeout", "maxInterval"}
+
+
+def new_server(**options: Any) -> BayeuxServer:
+    """Make a server whose clients are called client1, client2 …"""
+    numbers = itertools.count(1)
+    times = {"timeout": TIMEOUT, "max_interval": FORGET, "offline_after": OFFLINE}
+    return BayeuxServer(
+        Options(**(times | options)), lambda: f"client{next(numbers)}"
+    )
+
+
+def message(channel: str, client: str | None = None, **fields: Any) -> Message:
+    """Make the message that a client would send with these fields (wire names)."""
+    content = {"channel": channel, "id": "1", **fields}
+    if client is not None:
+        content["clientId"] = client
+    (found,) = parse(json.dumps(content).encode(), Limits())
+    assert isinstance(found, Message)
+    return found
+
+
+def shown(*replies: Reply | Raw) -> Any:
+    """Return the replies as a client sees them."""
+    return json.loads(encode(replies))
+
+
+def wire(answer: object) -> dict[str, Any]:
+    """Return one reply as a client sees it."""
+    assert isinstance(answer, Reply)
+    (found,) = shown(answer)
+    assert isinstance(found, dict)
+    return found
+
+
+def hello() -> Message:
+    """Make a handshake that every server grants."""
+    return message("/meta/handshake", supportedConnectionTypes=["long-polling"])
+
+
+def admit(server: BayeuxServer, now: float = 0.0) -> Client:
+    """Let a new client in; it has not connected yet."""
+    name = wire(server.admit(hello(), None, now))["clientId"]
+    client = server.client(name)
+    assert client is not None
+    return client
+
+
+def connect(
+    server: BayeuxServer,
+    client: Client,
+    now: float = 0.0,
+    *,
+    alone: bool = True,
+    **fields: Any,
+) -> Connect:
+    """Send a connect of a known client."""
+    sent = message("/meta/connect", client.id, **fields)
+    decision = server.receive(sent, now, alone=alone)
+    assert isinstance(decision, Connect)
+    return decision
+
+
+def join(server: BayeuxServer, now: float = 0.0) -> Client:
+    """Let a new client in and answer its first connect."""
+    client = admit(server, now)
+    server.answered(client, connect(server, client, now).poll, now)
+    return client

@@ -1,0 +1,130 @@
+"""Servers for end-to-end tests: one in this process, and one that can be killed."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from cometd_chat.app import Node
+from cometd_chat.chat import make_agent_token
+from cometd_chat.config import load
+
+SECRET = "a secret of the tests, long enough for HS256"
+
+CONFIG = """\
+[server]
+port = {port}
+[store]
+url = sqlite:///{folder}/chat.db
+[auth]
+gms_user = trusted
+[agents]
+secret = {secret}
+[bayeux]
+timeout = 5s
+offline_after = {offline_after}
+max_interval = {max_interval}
+sweep_period = 50ms
+[service.request-chat]
+_client_timeout_notification = 1
+"""
+
+
+def write_config(
+    folder: Path,
+    *,
+    port: int = 0,
+    offline_after: str = "10s",
+    max_interval: str = "60s",
+    more: str = "",
+) -> Path:
+    """Write a configuration for tests and return its path."""
+    path = folder / "chat.ini"
+    text = CONFIG.format(
+        folder=folder,
+        port=port,
+        secret=SECRET,
+        offline_after=offline_after,
+        max_interval=max_interval,
+    )
+    path.write_text(text + more, encoding="utf-8")
+    return path
+
+
+def new_node(path: Path) -> Node:
+    """Return a node with this configuration, not started yet."""
+    loaded = load(path, {})
+    assert loaded.config is not None, [str(p) for p in loaded.problems]
+    return Node(loaded.config)
+
+
+def agent_token(agent_id: str = "ann", name: str = "Ann", **claims: object) -> str:
+    return make_agent_token(SECRET, {"sub": agent_id, "name": name, **claims})
+
+
+class ServerProcess:
+    """`cometd-chat serve` in a process of its own, on the same port each time."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._process: asyncio.subprocess.Process | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
+    async def start(self) -> None:
+        """Start and wait for the ready line."""
+        log = self._config.with_suffix(".log").open("ab")
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "cometd_chat",
+            "serve",
+            "--config",
+            str(self._config),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONWARNINGS": "error"},
+        )
+        log.close()
+        assert self._process.stdout is not None
+        async with asyncio.timeout(20):
+            while line := (await self._process.stdout.readline()).decode():
+                if line.startswith("cometd-chat ready on "):
+                    self.url = line.split()[-1]
+                    return
+        raise AssertionError(self._config.with_suffix(".log").read_text())
+
+    async def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send the signal and wait for the end; returns the exit status."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    """A running node in this process."""
+    async with new_node(write_config(tmp_path)) as running:
+        yield running
+
+
+@pytest.fixture
+def base(node: Node) -> str:
+    """The address under which the node's GMS paths live."""
+    return f"{node.url}/genesys"

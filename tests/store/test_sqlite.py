@@ -1,0 +1,480 @@
+"""What is special to the store in a file: crashes, full disks, threads, migrations."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.store import (
+    Change,
+    Once,
+    SessionEndedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from cometd_chat.store.sqlite import SqliteStore
+from cometd_chat.store.sqlite_presence import DUE, EXPIRED
+from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
+from tests.store.facts import new, opened, said
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(path)
+    yield store
+    await store.close()
+
+
+class Gate:
+    """Work that keeps a thread busy until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.free = threading.Event()
+
+    def __call__(self, db: sqlite3.Connection, *news: list[Change]) -> None:
+        self.entered.set()
+        assert self.free.wait(30)
+
+    async def is_entered(self) -> None:
+        assert await asyncio.to_thread(self.entered.wait, 30)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.free.set()
+
+
+def program(name: str, *arguments: str | Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tests.store.{name}", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+# --- crashes and full disks ------------------------------------------------------
+
+
+def run_and_kill(path: Path, name: str, acks: int) -> list[list[str]]:
+    """Let the appender run until so many acknowledgements; return all it gave."""
+    with program("appender", path, name) as running:
+        assert running.stdout is not None
+        lines = [running.stdout.readline() for _ in range(acks)]
+        running.kill()
+        lines += running.stdout.readlines()
+    return [line.split() for line in lines if line.endswith("\n")]
+
+
+async def transcript(store: SqliteStore, session: str) -> list[str]:
+    """Return all texts in order, after having looked for holes."""
+    entries = await store.read(session, 0, 10**6)
+    assert [e.position for e in entries] == list(range(1, len(entries) + 1))
+    return [e.text for e in entries]
+
+
+async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
+    path: Path,
+) -> None:
+    store = await SqliteStore.open(path)
+    for n in range(5):
+        await opened(store, f"s{n}")
+    await store.close()
+    acknowledged: list[list[str]] = []
+    for name in ("first", "second", "third"):
+        acks = random.Random(name).randrange(2000, 6000)
+        acknowledged += await asyncio.to_thread(run_and_kill, path, name, acks)
+
+        with sqlite3.connect(path) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        db.close()
+        store = await SqliteStore.open(path)
+        kept = {f"s{n}": await transcript(store, f"s{n}") for n in range(5)}
+        await store.close()
+        for session, text, position in acknowledged:
+            assert kept[session][int(position) - 1] == text
+        for texts in kept.values():
+            assert len(set(texts)) == len(texts)
+    assert len(acknowledged) >= 6000
+
+
+async def test_a_full_disk_refuses_writes_only_and_uses_up_no_position(
+    store: SqliteStore,
+) -> None:
+    await opened(store)
+    news: list[Change] = []
+    store.watch(news.append)
+
+    async def pages(most: int) -> None:
+        await store._writer.submit(
+            lambda db, news: db.execute(f"PRAGMA max_page_count = {most}").close()
+        )
+
+    await pages(60)
+    stored = 0
+    with pytest.raises(StoreUnavailableError, match="SQLITE_FULL"):
+        while True:
+            stored = (await store.append("s", [said("z" * 900)])).position
+    batch = await asyncio.gather(
+        *(store.append("s", [said("z" * 9000)], once=Once(key="k")) for _ in range(9)),
+        return_exceptions=True,
+    )
+    assert {type(result) for result in batch} == {StoreUnavailableError}
+    assert len({id(result) for result in batch}) == 9  # each caller its own
+    assert len(await store.read("s", 0)) == stored == len(news)
+    assert (await store.get("s")).last == stored
+
+    await pages(100_000)
+    after = await store.append("s", [said()], once=Once(key="k"))
+    assert (after.position, after.repeated) == (stored + 1, False)
+
+
+async def test_a_file_that_may_not_grow_refuses_until_it_may(path: Path) -> None:
+    running = program("filler", path)
+    output, _ = await asyncio.to_thread(running.communicate)
+    stored, readable, after, error = output.strip().split("|")
+    assert int(stored) > 50
+    assert int(readable) == int(stored)
+    assert int(after) == int(stored) + 1
+    assert "SQLITE_IOERR" in error or "SQLITE_FULL" in error
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+async def test_a_damaged_file_is_unavailable_and_nothing_else(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    await opened(store)
+    for _ in range(20):
+        await store.append("s", [said("z" * 900)] * 10)
+    await store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    store = await SqliteStore.open(path)
+    with pytest.raises(StoreUnavailableError, match="SQLITE_"):
+        await store.read("s", 0)
+    with pytest.raises(StoreUnavailableError, match="SQLITE_"):
+        await store.append("s", [said()])
+    await store.close()
+
+
+async def test_another_process_that_holds_the_file_makes_it_unavailable(
+    store: SqliteStore, path: Path
+) -> None:
+    await opened(store)
+    await store._writer.submit(
+        lambda db, news: db.execute("PRAGMA busy_timeout = 20").close()
+    )
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError, match="SQLITE_BUSY"):
+        await store.append("s", [said()])
+    assert await store.read("s", 0) == []
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await store.append("s", [said()])).position == 1
+
+
+# --- the writer and its batches --------------------------------------------------
+
+
+async def test_what_waits_is_done_in_one_transaction(
+    store: SqliteStore, gate: Gate
+) -> None:
+    await opened(store)
+    commits: list[str] = []
+    await store._writer.submit(
+        lambda db, news: db.set_trace_callback(
+            lambda sql: commits.append(sql) if sql == "COMMIT" else None
+        )
+    )
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    commits.clear()
+    waiting = [asyncio.create_task(store.append("s", [said()])) for _ in range(100)]
+    while store._writer._jobs.qsize() < 100:  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(0)
+    gate.free.set()
+    await held
+    await asyncio.gather(*waiting)
+    assert len(commits) == 2  # that of the gate, and one for all others
+
+
+async def test_a_full_queue_refuses_at_once(path: Path, gate: Gate) -> None:
+    store = await SqliteStore.open(path, room=3)
+    await opened(store)
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    waiting = [asyncio.ensure_future(store.append("s", [said()])) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailableError, match="waiting"):
+        await store.append("s", [said()])
+    assert await store.read("s", 0) == []  # readers have a queue of their own
+    gate.free.set()
+    await held
+    assert [(await one).position for one in waiting] == [1, 2]
+    assert (await store.append("s", [said()])).position == 3
+    await store.close()
+
+
+async def test_a_cancelled_caller_disturbs_nobody(
+    store: SqliteStore, gate: Gate
+) -> None:
+    await opened(store)
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    tasks = [asyncio.create_task(store.append("s", [said(str(n))])) for n in range(9)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    gate.free.set()
+    await held
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(r, asyncio.CancelledError) for r in results[::2]] == [True] * 5
+    positions = [r.position for r in results if not isinstance(r, BaseException)]
+    assert positions == [2, 4, 6, 8]  # what was accepted is stored all the same
+    assert len(await store.read("s", 0)) == 9
+
+
+async def test_a_fault_in_one_piece_of_work_is_undone_alone(
+    store: SqliteStore, gate: Gate
+) -> None:
+    await opened(store)
+
+    def faulty(db: sqlite3.Connection, news: list[Change]) -> None:
+        db.execute("UPDATE session SET acked = 7")
+        news.append(Change(session_id="s", altered=True))
+        raise ZeroDivisionError
+
+    news: list[Change] = []
+    store.watch(news.append)
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    results = asyncio.gather(
+        store.append("s", [said()]),
+        store._writer.submit(faulty),
+        store.append("s", [said()]),
+        return_exceptions=True,
+    )
+    await asyncio.sleep(0)
+    gate.free.set()
+    await held
+    first, fault, second = await results
+    assert (first.position, type(fault), second.position) == (1, ZeroDivisionError, 2)
+    assert (await store.get("s")).acked == 0
+    assert [c.entries[0].position for c in news] == [1, 2]
+
+
+async def test_a_lost_transaction_is_refused_and_the_next_one_works(
+    store: SqliteStore,
+) -> None:
+    await opened(store)
+    with pytest.raises(StoreUnavailableError):
+        await store._writer.submit(lambda db, news: db.execute("ROLLBACK").close())
+    assert (await store.append("s", [said()])).position == 1
+
+
+@pytest.mark.parametrize("value", [2**70, float("nan")], ids=["too-large", "no-number"])
+async def test_a_value_that_sqlite_cannot_hold_is_refused(
+    store: SqliteStore, value: float
+) -> None:
+    with pytest.raises(StoreError, match="cannot be stored"):
+        await store.create(new(last_at=value, last=value))
+
+
+# --- readers ---------------------------------------------------------------------
+
+
+async def test_a_slow_reader_holds_up_neither_writers_nor_other_readers(
+    store: SqliteStore, gate: Gate
+) -> None:
+    await opened(store)
+
+    def slow(db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")
+        db.execute("SELECT * FROM session").fetchall()
+        gate(db)
+        db.execute("COMMIT")
+
+    held = store._readers.submit(slow)
+    await gate.is_entered()
+    assert (await store.append("s", [said()])).position == 1
+    assert len(await store.read("s", 0)) == 1
+    assert not held.done()
+    gate.free.set()
+    await held
+
+
+async def test_readers_cannot_write(store: SqliteStore) -> None:
+    with pytest.raises(StoreUnavailableError, match="SQLITE_READONLY"):
+        await store._readers.submit(lambda db: db.execute("DELETE FROM session"))
+
+
+async def test_a_fault_while_reading_reaches_its_caller(store: SqliteStore) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await store._readers.submit(lambda db: 1 // 0)
+    assert await store.read("s", 0) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (EXPIRED, (0, 1)),
+        ("SELECT * FROM session s " + DUE, ("sales", 0, 0, 0, 1)),
+        ("SELECT * FROM session WHERE state = 'new' AND created_at < ?", (0,)),
+        ("SELECT * FROM session WHERE state = 'ended' AND ended_at < ?", (0,)),
+    ],
+)
+async def test_what_is_asked_all_the_time_never_scans_a_table(
+    store: SqliteStore, query: str, values: tuple[object, ...]
+) -> None:
+    plan = await store._readers.submit(
+        lambda db: db.execute("EXPLAIN QUERY PLAN " + query, values).fetchall()
+    )
+    steps = [row[3] for row in plan]
+    assert all(step.startswith("SEARCH") and "INDEX" in step for step in steps), steps
+
+
+# --- files and schemas -----------------------------------------------------------
+
+
+async def test_a_new_file_is_made_with_its_folder_for_its_owner_only(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "var" / "lib" / "chat.db"
+    store = await SqliteStore.open(str(path))
+    await store.create(new())
+    files = list(path.parent.iterdir())
+    assert len(files) == 3  # with the log and its index
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    await store.close()
+    assert list(path.parent.iterdir()) == [path]
+
+
+async def test_an_empty_file_is_brought_up_to_date(path: Path) -> None:
+    path.touch(mode=0o640)
+    store = await SqliteStore.open(path)
+    await store.create(new())
+    await store.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640  # the owner's own choice
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
+
+
+async def test_a_path_with_odd_characters_is_opened_for_reading_too(
+    tmp_path: Path,
+) -> None:
+    store = await SqliteStore.open(tmp_path / "50% off? #1 ä.db")
+    await store.create(new())
+    assert await store.get("s") == new()
+    await store.close()
+
+
+async def test_two_that_open_a_new_file_at_once_both_succeed(path: Path) -> None:
+    stores = await asyncio.gather(*(SqliteStore.open(path) for _ in range(4)))
+    await stores[0].create(new())
+    assert await stores[3].get("s") == new()
+    for store in stores:
+        await store.close()
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(NewerSchemaError, match="newer program"):
+        await SqliteStore.open(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
+    db.close()
+
+
+@pytest.mark.parametrize("fault", ["text", "folder", "parent"])
+async def test_what_cannot_be_opened_says_so_with_its_path(
+    path: Path, fault: str
+) -> None:
+    match fault:
+        case "text":
+            path.write_text("this is no database, but long enough to be one\n" * 20)
+        case "folder":
+            path.mkdir()
+        case _:
+            path.write_text("")
+            path = path / "below-a-file.db"
+    with pytest.raises(StoreUnavailableError, match="cannot be opened") as refused:
+        await SqliteStore.open(path)
+    assert str(path) in str(refused.value)
+
+
+# --- the end ---------------------------------------------------------------------
+
+
+async def test_closing_finishes_what_was_accepted(path: Path, gate: Gate) -> None:
+    store = await SqliteStore.open(path)
+    await opened(store)
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    waiting = [asyncio.create_task(store.append("s", [said()])) for _ in range(5)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    gate.free.set()
+    await closing
+    await held
+    assert [(await one).position for one in waiting] == [1, 2, 3, 4, 5]
+    assert not Path(f"{path}-wal").exists()
+
+
+async def test_a_closed_store_refuses_and_may_be_closed_again(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    await store.close()
+    await store.close()
+    refusals: list[Callable[[], object]] = [
+        lambda: store.create(new()),
+        lambda: store.read("s", 0),
+    ]
+    for refused in refusals:
+        with pytest.raises(StoreUnavailableError, match="closed"):
+            await refused()  # type: ignore[misc]  # each returns an awaitable
+
+
+def test_a_loop_that_is_gone_does_not_break_the_threads(path: Path) -> None:
+    gate = Gate()
+
+    async def abandon() -> SqliteStore:
+        store = await SqliteStore.open(path)
+        store._writer.submit(gate).cancel()
+        await gate.is_entered()
+        return store
+
+    store = asyncio.run(abandon())
+    gate.free.set()
+    for workers in (store._readers, store._writer):
+        for _ in workers._threads:
+            workers._jobs.put(None)
+        for thread in workers._threads:
+            thread.join(30)
+            assert not thread.is_alive()
+    assert os.path.getsize(path) > 0  # noqa: PTH202 - the file outlives it all
