@@ -13,6 +13,7 @@ from typing import Self
 from aiohttp import web
 
 from cometd_chat import bayeux, logs
+from cometd_chat.agent_secret import SecretFileError, with_agent_secret
 from cometd_chat.chat import (
     Agents,
     ChatApplication,
@@ -177,6 +178,11 @@ class Node:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http{'s' if tls else ''}://{shown}:{port}"
 
+    @property
+    def store(self) -> Store:
+        """Where the chats of this node are."""
+        return self._chat.store
+
     def replace(self, config: Config) -> None:
         """Put another configuration in force, as far as it needs no restart."""
         self.live.replace(config)
@@ -213,8 +219,9 @@ async def serve(
 
     `ready` gets the URL once requests are answered.
 
-    Raises: OSError, StoreError when the server cannot start.
+    Raises: OSError, StoreError, SecretFileError when the server cannot start.
     """
+    config = with_agent_secret(config)
     logs.set_up(config.log.level, config.log.format)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -251,11 +258,16 @@ class Reloader:
         loaded = load(self._path, self._env)
         for problem in loaded.problems:
             log.warning("%s", problem)
-        if loaded.config is None:
+        try:
+            config = loaded.config and with_agent_secret(loaded.config)
+        except SecretFileError as exc:
+            log.error("%s", exc)  # noqa: TRY400 - the text says it all
+            config = None
+        if config is None:
             log.error("the configuration has errors: the former one stays in force")
             return
-        changed = changes(self._node.live.current, loaded.config)
-        self._node.replace(loaded.config)
+        changed = changes(self._node.live.current, config)
+        self._node.replace(config)
         for change in changed:
             late = change.reload is Reload.RESTART
             log.info("%s%s", change, ", at the next start" if late else "")

@@ -24,7 +24,7 @@ from typing import TypeAlias
 from msgspec import Raw
 
 from cometd_chat.model import Entry, Session
-from cometd_chat.store import Change, SessionNotFoundError, Store
+from cometd_chat.store import Change, SessionNotFoundError, Store, StoreError
 
 Form: TypeAlias = Callable[[Session, Sequence[Entry]], bytes]
 """Renders one contiguous run of entries as a Bayeux event."""
@@ -104,14 +104,16 @@ class Delivery:
 
         Attaching again moves the cursor there.
         """
+        self.detach(client_id, session.id)
         reader = self._readers.setdefault(client_id, _Reader())
         after = min(max(after, 0), session.last)
-        cursor = Cursor(session, form, after, after, session.last)
+        # Stale from the start: what has changed since the caller read the session was
+        # told when nobody watched it for this client.
+        cursor = Cursor(session, form, after, after, session.last, stale=True)
         reader.cursors[session.id] = cursor
+        reader.ready[session.id] = cursor
         self._watchers.setdefault(session.id, {})[client_id] = cursor
-        if cursor.waiting:
-            reader.ready[session.id] = cursor
-            self._wake(client_id)
+        self._wake(client_id)
 
     def detach(self, client_id: str, session_id: str) -> None:
         """Stop the client's reading of one session."""
@@ -140,10 +142,8 @@ class Delivery:
     def post(self, client_id: str, event: bytes) -> None:
         """Put an event without a position into the client's mailbox."""
         reader = self._readers.setdefault(client_id, _Reader())
-        if len(reader.mail) >= self._max_mail:
-            reader.mail.popleft()
-            self.dropped += 1
         reader.mail.append(Raw(event))
+        self._bound(reader)
         self._wake(client_id)
 
     def acknowledge(self, client_id: str, position: int | None = None) -> list[Cursor]:
@@ -157,13 +157,13 @@ class Delivery:
         reader = self._readers.get(client_id)
         if reader is None:
             return []
-        acknowledged, reader.sent_cursors = reader.sent_cursors, []
-        reader.sent_mail.clear()
-        for cursor in acknowledged:
+        for cursor in reader.sent_cursors:
             cursor.acked = cursor.sent
+        reader.sent_cursors.clear()
+        reader.sent_mail.clear()
         if position is not None and len(reader.cursors) == 1:
             self._believe(reader, position)
-        finished = [cursor for cursor in acknowledged if cursor.finished]
+        finished = [c for c in reader.cursors.values() if c.finished]
         for cursor in finished:
             self.detach(client_id, cursor.session.id)
         return finished
@@ -178,6 +178,7 @@ class Delivery:
             reader.sent_cursors.clear()
             reader.mail.extendleft(reversed(reader.sent_mail))
             reader.sent_mail.clear()
+            self._bound(reader)
 
     def take(self, client_id: str) -> list[Raw] | None:
         """Return the events for one response, in order; they stay unacknowledged.
@@ -233,36 +234,55 @@ class Delivery:
             reader.ready.pop(cursor.session.id, None)
 
     async def _read(self, client_id: str, cursor: Cursor) -> None:
-        session_id = cursor.session.id
-        if cursor.stale:
-            cursor.stale = False
-            try:
-                cursor.session = await self._store.get(session_id)
-            except SessionNotFoundError:
-                self.detach(client_id, session_id)
-                return
-        if cursor.tail or not cursor.waiting:
-            return
+        try:
+            if cursor.stale:
+                await self._read_session(cursor)
+            if cursor.waiting and not cursor.tail:
+                await self._read_entries(cursor)
+        except SessionNotFoundError:
+            self.detach(client_id, cursor.session.id)
+
+    async def _read_session(self, cursor: Cursor) -> None:
+        cursor.stale = False  # what changes from here on is news again
+        try:
+            session = await self._store.get(cursor.session.id)
+        except StoreError:
+            cursor.stale = True
+            raise
+        cursor.newest = max(cursor.newest, session.last)
+        # Two polls of one client may read at the same time: the later word counts.
+        if session.last >= cursor.session.last:
+            cursor.session = session
+
+    async def _read_entries(self, cursor: Cursor) -> None:
         heard, after = cursor.newest, cursor.sent
-        entries = await self._store.read(session_id, after, PAGE)
-        if cursor.sent != after or cursor.tail:
+        entries = await self._store.read(cursor.session.id, after, PAGE)
+        if cursor.sent != after:
             return  # something else moved the cursor meanwhile; it knows better
-        cursor.tail = entries
+        if entries and entries[-1].position > cursor.top:
+            cursor.tail = entries
+            cursor.newest = max(cursor.newest, cursor.top)
         # Positions heard of before the read are committed, so that nothing read
         # means nothing there: a transcript that was purged or rolled back.
-        if not entries and cursor.newest == heard:
-            cursor.newest = after
+        elif not entries and cursor.newest == heard:
+            cursor.newest = cursor.top
 
     def _changed(self, change: Change) -> None:
-        watchers = self._watchers.get(change.session_id)
-        if not watchers:
-            return
-        for client_id, cursor in list(watchers.items()):
+        watchers = dict(self._watchers.get(change.session_id, {}))
+        for client_id, cursor in watchers.items():
             _continue(cursor, change.entries)
             cursor.stale = cursor.stale or change.altered
             if cursor.waiting:
                 self._readers[client_id].ready[change.session_id] = cursor
+        # All cursors first: whoever is woken runs the code of a transport.
+        for client_id, cursor in watchers.items():
+            if cursor.waiting:
                 self._wake(client_id)
+
+    def _bound(self, reader: _Reader) -> None:
+        while len(reader.mail) > self._max_mail:
+            reader.mail.popleft()
+            self.dropped += 1
 
     def _unwatch(self, session_id: str, client_id: str) -> None:
         watchers = self._watchers[session_id]
@@ -274,8 +294,7 @@ class Delivery:
 def _continue(cursor: Cursor, entries: Sequence[Entry]) -> None:
     """Take the entries along where they continue the cursor without a hole."""
     for entry in entries:
-        fits = entry.position == cursor.top + 1 and cursor.newest == cursor.top
-        if fits and len(cursor.tail) < PAGE:
+        if entry.position == cursor.top + 1 and len(cursor.tail) < PAGE:
             cursor.tail.append(entry)
         cursor.newest = max(cursor.newest, entry.position)
 

@@ -237,7 +237,12 @@ SECRET = Kind(noun="secret", parse=_secret, free=True)
 
 
 def listing(
-    noun: str, item: Callable[[str], T], *, allowed: str = "", least: int = 0
+    noun: str,
+    item: Callable[[str], T],
+    *,
+    allowed: str = "",
+    least: int = 0,
+    guesses: Callable[[str], Iterable[str]] = _no_guesses,
 ) -> Kind[tuple[T, ...]]:
     """Items separated by commas or line ends; empty ones do not count."""
 
@@ -250,7 +255,14 @@ def listing(
     def show(values: tuple[T, ...]) -> str:
         return ", ".join(map(str, values))
 
-    return Kind(noun=noun, allowed=allowed, parse=parse, show=show, many=True)
+    return Kind(
+        noun=noun,
+        allowed=allowed,
+        parse=parse,
+        show=show,
+        guesses=guesses,
+        many=True,
+    )
 
 
 def names(noun: str, *known: str, least: int = 0) -> Kind[tuple[str, ...]]:
@@ -261,7 +273,14 @@ def names(noun: str, *known: str, least: int = 0) -> Kind[tuple[str, ...]]:
             raise RejectedError(f'unknown {noun} "{word}". Known: {", ".join(known)}')
         return word
 
-    return listing("list of", item, allowed=", ".join(known), least=least)
+    def guesses(text: str) -> Iterable[str]:
+        by_lower = {word.lower(): word for word in known}
+        near = (get_close_matches(w.lower(), by_lower, 1) for w in items(text))
+        yield ", ".join(by_lower[found[0]] if found else "?" for found in near)
+
+    return listing(
+        "list of", item, allowed=", ".join(known), least=least, guesses=guesses
+    )
 
 
 TEXTS = listing("list of texts", str)
@@ -376,12 +395,11 @@ def _file(text: str) -> Path:
         raise RejectedError
     if re.match(r"https?://", text):
         raise RejectedError("this build reads no addresses, expected a path")
-    if not path.exists():
-        raise RejectedError("no such file")
     if path.is_dir():
         raise RejectedError("is a directory, expected a file")
     if not os.access(path, os.R_OK):
-        raise RejectedError("may not be read by this user")
+        there = path.exists()
+        raise RejectedError("not readable by this user" if there else "no such file")
     return path
 
 

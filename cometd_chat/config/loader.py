@@ -110,8 +110,9 @@ def _take_environment(loading: "_Loading", env: Mapping[str, str]) -> None:
         origin = Origin(file=variable)
         match known.get(variable, []):
             case []:
-                near = did_you_mean(variable, known)
-                loading.report(origin, "warning", f"unknown option.{near} (ignored)")
+                bare = (name.removeprefix(PREFIX) for name in known)
+                near = did_you_mean(variable.removeprefix(PREFIX), bare, PREFIX)
+                loading.report(origin, "warning", f"unknown option{near} (ignored)")
             case [(title, name)]:
                 loading.take(title, name, env[variable], origin)
             case several:
@@ -164,7 +165,7 @@ class _Loading:
             self.sections[title] = section
             self.values.setdefault(title, {})
         elif title == "DEFAULT":
-            message = "[DEFAULT]: there is none, [chat] and [push] have the defaults"
+            message = "[DEFAULT]: not known here, defaults stand in [chat] and [push]"
             self.report(origin, "error", message)
         elif title:
             self.report(origin, "warning", unknown_section(title))

@@ -106,7 +106,7 @@ class Option:
 
 def without_password(text: str) -> str:
     """Return the text without user and password of the addresses in it."""
-    return re.sub(r"//[^/\s]*@", "//***@", text)
+    return re.sub(r"//[^\s,]*@", "//***@", text)
 
 
 def option(kind: Kind[Any], default: T, sentence: str, **more: Any) -> T:

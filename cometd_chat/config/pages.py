@@ -53,7 +53,8 @@ subscriptions that begin from then on. `restart`: when the server starts again.
 
 SAMPLE = """\
 # Sample configuration of cometd-chat: every option with its default.
-# Take the comment sign away from what you want to change.
+# Take the comment sign away from what you want to change. What values may be, and
+# how the environment and files of secrets come in, is in docs/configuration.md.
 """
 
 

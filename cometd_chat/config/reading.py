@@ -18,7 +18,7 @@ FROM_FILE = "_file"
 """What the name of an option with the path of a secret ends with."""
 
 LONGEST_SECRET = 1 << 16
-LONGEST_SHOWN = 60
+LONGEST_SHOWN = 120
 
 
 def spellings(section: Section) -> dict[str, Option]:
@@ -47,6 +47,8 @@ def value_of(option: Option, name: str, text: str) -> object:
 
 def _content(text: str) -> str:
     """Return the secret in a file; one line end after it does not count."""
+    if not text:
+        raise RejectedError("the path is empty")
     try:
         with Path(text).open("rb") as file:
             content = file.read(LONGEST_SECRET + 1)
@@ -93,11 +95,11 @@ def unknown(section: Section, name: str, text: str) -> str:
     """Describe an option that the section does not have."""
     homes = _homes(name)
     if homes:
-        return f"{name}: unknown option. It belongs to {homes} (ignored)"
+        return f"{name}: unknown option, it belongs to {homes} (ignored)"
     near = did_you_mean(name, spellings(section))
     # a line of base64 that broke off from a secret ends with =
     shown = name if near or text.strip("=") else "***"
-    return f"{shown}: unknown option.{near} (ignored)"
+    return f"{shown}: unknown option{near} (ignored)"
 
 
 def without_section(name: str) -> str:
@@ -115,20 +117,28 @@ def without_equals(section: Section, line: str) -> str:
 
 def unknown_section(title: str) -> str:
     """Describe a section that there is not."""
-    incomplete = [s.title for s in SECTIONS if s.title.startswith(f"{title}.<")]
-    if incomplete:
-        return f"[{title}]: a name is missing, expected [{incomplete[0]}] (ignored)"
-    last = title.strip().rpartition(".")[2]
-    known = [re.sub("<.*>", last, s.title) for s in SECTIONS]
-    return f"[{title}]: unknown section.{did_you_mean(title, known, '[]')} (ignored)"
+    return f"[{title}]: {_not_a_section(title)} (ignored)"
 
 
-def did_you_mean(name: str, known: Iterable[str], brackets: str = "") -> str:
+def _not_a_section(title: str) -> str:
+    whole = title.strip(" .")
+    unfinished = [s.title for s in SECTIONS if s.title.startswith(f"{whole}.<")]
+    if unfinished:
+        return f"a name is missing, expected [{unfinished[0]}]"
+    if whole.startswith("push.provider."):
+        return "the name of a provider has no dots"
+    first, _, last = whole.rpartition(".")
+    known = [re.sub("<.*>", last, s.title) for s in SECTIONS if s.named <= bool(first)]
+    return f"unknown section{did_you_mean(whole, known, '[', ']')}"
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], before: str = "", after: str = ""
+) -> str:
     """Return a question with the nearest of the known names, if one is near."""
     by_lower = {k.lower(): k for k in known}
-    near = get_close_matches(name.strip().lower()[:LONGEST_SHOWN], by_lower, n=1)
-    left, right = brackets[:1], brackets[1:]
-    return f" Did you mean {left}{by_lower[near[0]]}{right}?" if near else ""
+    near = get_close_matches(name.lower()[:LONGEST_SHOWN], by_lower, n=1)
+    return f". Did you mean {before}{by_lower[near[0]]}{after}?" if near else ""
 
 
 def _homes(name: str) -> str:

@@ -80,7 +80,7 @@ def _pattern(title: str) -> str:
     # a provider's name ends at the dot before `event`; other names may have dots
     name = r"(?P<name>(?!event(?:\\.|$))[^.]+)"
     pattern = re.sub("<name>", name, title.replace(".", r"\."))
-    return re.sub("<(service|event)>", r"(?P<\1>.+)", pattern)
+    return re.sub("<(service|event)>", r"(?P<\1>\\S(?:.*\\S)?)", pattern)
 
 
 SECTIONS = (

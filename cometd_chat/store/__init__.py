@@ -96,7 +96,10 @@ Watcher: TypeAlias = Callable[[Change], None]
 
 class Store(Protocol):
     async def create(self, session: Session) -> None:
-        """Keep a new session; its id and key must never have been used."""
+        """Keep a new session.
+
+        Raises: StoreError when its id or key is that of another session.
+        """
         ...
 
     async def get(self, session_id: str) -> Session:
@@ -124,7 +127,8 @@ class Store(Protocol):
     async def of_client(self, client_id: str) -> list[Session]:
         """Return the sessions that this Bayeux client ever read as their customer.
 
-        Also for clients that are long gone: presence is marked as over, not removed.
+        Oldest creation first. Also for clients that are long gone: presence is
+        marked as over, not removed.
         """
         ...
 
@@ -152,11 +156,13 @@ class Store(Protocol):
         participant `JOINING` gets the number of the agent who joins with it. With
         `once`, a repeat stores nothing and returns the entries of the first time.
         A transition that has been made already (opened, joined, left, ended) is a
-        repeat too, with no entries.
+        repeat too, with no entries. It is dated by the last draft, without any by
+        the newest entry or else the creation. The participants of an ended session stay.
 
         Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError, which
         a repeat never meets; TakenError for `Join(alone=True)` when another agent
-        is in; TranscriptFullError; StoreUnavailableError.
+        is in; TranscriptFullError, but never for `End`; StoreUnavailableError;
+        StoreError when a value cannot be stored, such as text with a lone surrogate.
         """
         ...
 
@@ -205,6 +211,7 @@ class Store(Protocol):
     async def expire_presence(self, now: float, limit: int = 100) -> list[Session]:
         """Return open sessions whose customer's last lease ran out, now absent.
 
+        Absent since `now`; a customer who never had a lease is not among them.
         Each absence is handed to one caller: what `mark_absent` does for clients
         that say goodbye, for those whose node died.
         """
@@ -223,9 +230,10 @@ class Store(Protocol):
         """Lend out sessions of the service that need a push, each to one caller.
 
         Due is a session with a device whose absent customer has not heard of a
-        notable entry, neither by reading nor by push: `delay` seconds after the
-        first such entry of this absence (or after the absence began, if the entry
-        was there before), and at once when a push was already sent in this absence.
+        notable entry, neither by reading nor by push, be it over meanwhile:
+        `delay` seconds after the first such entry of this absence (or after the
+        absence began, if the entry was there before), and at once when a push was
+        already sent in this absence.
         `lease` is in seconds; when it runs out, the session is lent again.
         """
         ...
@@ -234,14 +242,14 @@ class Store(Protocol):
         """Note that a push told about everything up to `position`.
 
         Returns False, and changes only the announced position, when the lease had
-        passed to somebody else.
+        passed to somebody else, was given back, or the customer had returned.
         """
         ...
 
     async def postpone(self, due: Due, until: float) -> bool:
         """Give a due push back, not to be lent again before `until`.
 
-        Returns False, and changes nothing, when the lease had passed on.
+        Returns False, and changes nothing, when the lease had passed on as above.
         """
         ...
 
@@ -255,7 +263,9 @@ class Store(Protocol):
     def watch(self, watcher: Watcher) -> None:
         """Call the watcher, on the event loop, after each commit that changed.
 
-        In the order of positions for each session; never before the commit.
+        In the order of positions for each session; never before the commit; one
+        `Change` per write. Leases, acknowledged and announced positions are no news.
+        A watcher that raises is logged, without content, and harms nobody.
         """
         ...
 

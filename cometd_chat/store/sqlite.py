@@ -50,7 +50,8 @@ PURGE_AT_ONCE = 20
 """Sessions forgotten in one piece of work, so that no append waits long for it."""
 
 _OF_USER = (
-    "WHERE s.user = ? AND s.user <> '' AND s.state IN ('waiting', 'active')"
+    "WHERE s.user = ? AND s.user <> '' AND (s.state IN ('waiting', 'active')"
+    " OR s.state = 'ended' AND s.acked < s.last)"
     " ORDER BY s.started_at, s.id"
 )
 _OF_CLIENT = (
@@ -62,10 +63,10 @@ _IN_STATE = (
     " AND (?2 = '[]' OR s.service IN (SELECT value FROM json_each(?2)))"
     " ORDER BY s.started_at, s.id LIMIT ?3"
 )
-_NEVER_OPENED = (
+NEVER_OPENED = (
     "SELECT number, id FROM session WHERE state = 'new' AND created_at < ? LIMIT ?"
 )
-_LONG_OVER = (
+LONG_OVER = (
     "SELECT number, id FROM session WHERE state = 'ended' AND ended_at < ? LIMIT ?"
 )
 _FORGET = (
@@ -248,8 +249,8 @@ def _sessions(
 def _purge(
     new_before: float, ended_before: float, db: sqlite3.Connection, news: list[Change]
 ) -> int:
-    gone = db.execute(_NEVER_OPENED, (new_before, PURGE_AT_ONCE)).fetchall()
-    gone += db.execute(_LONG_OVER, (ended_before, PURGE_AT_ONCE)).fetchall()
+    gone = db.execute(NEVER_OPENED, (new_before, PURGE_AT_ONCE)).fetchall()
+    gone += db.execute(LONG_OVER, (ended_before, PURGE_AT_ONCE)).fetchall()
     for number, session_id in gone:
         for statement in _FORGET:
             db.execute(statement, (number,))

@@ -35,8 +35,8 @@ from cometd_chat.store.transitions import made_already, moved, refuse_closed
 
 _LOOK = (
     "SELECT s.number, s.state, s.last, s.last_at, s.seats, s.absent_since, o.first,"
-    " o.last, o.at FROM session s LEFT JOIN once o ON o.session = s.number AND o.key = ?"
-    " WHERE s.id = ?"
+    " o.last, o.at FROM session s"
+    " LEFT JOIN once o ON o.session = s.number AND o.key = ? WHERE s.id = ?"
 )
 _REMEMBER = "INSERT OR REPLACE INTO once VALUES (?, ?, ?, ?, ?)"
 _GROW = (
@@ -53,7 +53,6 @@ _MOVE = (
     " WHERE number = ?"
 )
 
-_OPEN = {State.WAITING.value, State.ACTIVE.value}
 _COUNTED = {EntryKind.MESSAGE, EntryKind.FILE_UPLOADED}
 _ANSWERS = {EntryKind.MESSAGE, EntryKind.JOINED}
 _STAFF = {Role.AGENT, Role.SUPERVISOR}
@@ -113,8 +112,7 @@ class Append:
     ) -> Session | None:
         """Return the session after the transition, None without (another) one."""
         if self.transition is None:
-            if state not in _OPEN:
-                refuse_closed(State(state))
+            refuse_closed(State(state))
             return None
         session = find_session(db, "id", self.session_id)
         if made_already(session, self.transition):

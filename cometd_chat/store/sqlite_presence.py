@@ -51,7 +51,8 @@ _LONGEST = "SELECT max(until) FROM reader WHERE session = ?"
 _LEAVE = "UPDATE session SET present_until = ?, acked = ? WHERE number = ?"
 _VANISH = "UPDATE session SET absent_since = ?, pushes = 0, lease = 0 WHERE number = ?"
 EXPIRED = (
-    "SELECT number, id FROM session WHERE absent_since IS NULL"
+    "SELECT number, id FROM session INDEXED BY session_present"
+    " WHERE absent_since IS NULL"
     " AND state IN ('waiting', 'active') AND present_until <= ?"
     " ORDER BY present_until LIMIT ?"
 )

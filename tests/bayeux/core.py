@@ -11,7 +11,6 @@ from cometd_chat.bayeux import (
     Limits,
     Message,
     Options,
-
     Reply,
     encode,
     parse,
@@ -27,9 +26,7 @@ def new_server(**options: Any) -> BayeuxServer:
     """Make a server whose clients are called client1, client2 …"""
     numbers = itertools.count(1)
     times = {"timeout": TIMEOUT, "max_interval": FORGET, "offline_after": OFFLINE}
-    return BayeuxServer(
-        Options(**(times | options)), lambda: f"client{next(numbers)}"
-    )
+    return BayeuxServer(Options(**(times | options)), lambda: f"client{next(numbers)}")
 
 
 def message(channel: str, client: str | None = None, **fields: Any) -> Message:
@@ -42,17 +39,12 @@ def message(channel: str, client: str | None = None, **fields: Any) -> Message:
     return found
 
 
-def shown(*replies: Reply | Raw) -> Any:
-    """Return the replies as a client sees them."""
-    return json.loads(encode(replies))
-
-
 def wire(answer: object) -> dict[str, Any]:
-    """Return one reply as a client sees it."""
+    """Return a reply as a client sees it."""
     assert isinstance(answer, Reply)
-    (found,) = shown(answer)
-    assert isinstance(found, dict)
-    return found
+    (seen,) = json.loads(encode([answer]))
+    assert isinstance(seen, dict)
+    return seen
 
 
 def hello() -> Message:
@@ -62,8 +54,7 @@ def hello() -> Message:
 
 def admit(server: BayeuxServer, now: float = 0.0) -> Client:
     """Let a new client in; it has not connected yet."""
-    name = wire(server.admit(hello(), None, now))["clientId"]
-    client = server.client(name)
+    client = server.client(wire(server.admit(hello(), None, now))["clientId"])
     assert client is not None
     return client
 

@@ -27,7 +27,7 @@ class NotAnsweredError(Exception):
     """The body of a response holds no reply to the request."""
 
 
-class Unexpected(Exception):  # noqa: N818 - it is no fault of the test
+class UnexpectedStatusError(Exception):
     """An HTTP status other than 200."""
 
     def __init__(self, status: int, body: str) -> None:
@@ -103,11 +103,11 @@ class BayeuxClient(Watched):
     async def post(self, body: Any) -> list[Json]:
         """Send any JSON (one object or a list) and record what comes back.
 
-        Raises: Unexpected; aiohttp.ClientError when the connection fails.
+        Raises: UnexpectedStatusError; aiohttp.ClientError when the connection fails.
         """
         async with await self._open(body) as response:
             if response.status != 200:
-                raise Unexpected(response.status, await response.text())
+                raise UnexpectedStatusError(response.status, await response.text())
             received: list[Json] = await response.json()
         for message in received:
             self._record(message)
@@ -207,7 +207,7 @@ class BayeuxClient(Watched):
             try:
                 reply = await self.connect()
                 await self._follow_advice(reply)
-            except (ClientError, OSError, NotAnsweredError, Unexpected):
+            except (ClientError, OSError, NotAnsweredError, UnexpectedStatusError):
                 await asyncio.sleep(RETRY_DELAY)
 
     async def _follow_advice(self, reply: Json) -> None:
@@ -355,7 +355,7 @@ class V1Chat(Watched):
     async def post(self, path: str, params: Mapping[str, str]) -> Json:
         """Post parameters in the app's encoding.
 
-        Raises: Unexpected for a status other than 200.
+        Raises: UnexpectedStatusError for a status other than 200.
         """
         if self._http is None or self._http.closed:
             self._http = ClientSession(timeout=ClientTimeout(total=60))
@@ -403,7 +403,7 @@ def _encoded(encoding: Encoding, params: Mapping[str, str]) -> dict[str, Any]:
 
 async def _object_of(response: ClientResponse) -> Json:
     if response.status != 200:
-        raise Unexpected(response.status, await response.text())
+        raise UnexpectedStatusError(response.status, await response.text())
     body: Json = await response.json()
     return body
 

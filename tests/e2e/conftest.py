@@ -1,8 +1,11 @@
 """Servers for end-to-end tests: one in this process, and one that can be killed."""
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -54,6 +57,16 @@ def write_config(
     )
     path.write_text(text + more, encoding="utf-8")
     return path
+
+
+def free_port() -> int:
+    """Return a port below the ephemeral range, so that no client takes it."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 def new_node(path: Path) -> Node:

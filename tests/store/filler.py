@@ -35,7 +35,7 @@ async def main(path: str) -> None:
     readable = len(await store.read("s", 0, 5000))
     resource.setrlimit(resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
     after = await store.append("s", [said("again")])
-    print(stored, readable, after.position, error, sep="|")
+    sys.stdout.write(f"{stored}|{readable}|{after.position}|{error}\n")
     await store.close()
 
 

@@ -142,7 +142,8 @@ class Chat:
                 return "repeat"
             case None | End():
                 return SessionEndedError if self.state is State.ENDED else None
-        return self._refused_person(transition)
+            case _:
+                return self._refused_person(transition)
 
     def _refused_person(self, transition: Any) -> type[Exception] | str | None:
         is_in = transition.agent_id in self.agents
@@ -390,7 +391,7 @@ class Machine(RuleBasedStateMachine):
 def test_a_store_agrees_with_its_model(place: Place) -> None:
     examples = iter(range(1_000_000))
     run_state_machine_as_test(
-        lambda: Machine(place, next(examples)),
+        lambda: Machine(place, next(examples)),  # type: ignore[arg-type]  # as good as a class
         settings=settings(
             max_examples=80,
             stateful_step_count=40,
