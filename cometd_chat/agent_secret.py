@@ -4,6 +4,7 @@ It lies beside the database, readable by its owner only: the server and the comm
 that makes tokens find the same one, and a restart or a reload changes nothing.
 """
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -53,10 +54,9 @@ def _read_or_make(path: Path) -> str:
         return _read(path)
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
+        # Where another process was faster, its key counts.
+        with contextlib.suppress(FileExistsError):
             _make(path)
-        except FileExistsError:
-            pass  # another process was faster: its key counts
         return _read(path)
 
 

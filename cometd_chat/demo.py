@@ -288,8 +288,7 @@ class _Story:
         self._tell("server", f"runs the timer, _client_timeout_notification = {TIMER}")
 
     async def _due_push(self) -> None:
-        while not (found := await self._claim()):
-            await asyncio.sleep(LOOK)
+        found = await self._claim()
         waited = time.time() - self._missed_since
         _check(waited >= TIMER, f"the push was due after {waited:.2f} s")
         _check(
@@ -299,7 +298,11 @@ class _Story:
         self._tell("server", f"after {waited:.1f} s a push is due, no provider")
 
     async def _claim(self) -> list[Due]:
-        return await self._store.claim_due(SERVICE, time.time(), TIMER, lease=IN_TIME)
+        while True:
+            now = time.time()
+            if found := await self._store.claim_due(SERVICE, now, TIMER, lease=IN_TIME):
+                return found
+            await asyncio.sleep(LOOK)
 
     async def _foreground(self) -> None:
         self._phone.come_as_new_client()

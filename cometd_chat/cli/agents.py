@@ -27,7 +27,7 @@ from cometd_chat.client import (
 from cometd_chat.client import send as send_message
 from cometd_chat.config.kinds import URL, duration
 
-from .common import Value, config_option, load_or_exit
+from .common import config_option, load_or_exit, value
 from .lines import line_of, printable
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def agent() -> None:
 )
 @click.option(
     "--ttl",
-    type=Value(duration(1, TEN_YEARS)),
+    type=value(duration(1, TEN_YEARS)),
     default="12h",
     show_default=True,
     help="Time for which the token is good: 30m, 12h, 7d.",
@@ -112,7 +112,7 @@ def _as_agent(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option(
         "--url",
-        type=Value(URL),
+        type=value(URL),
         default="http://127.0.0.1:8080",
         show_default=True,
         help="Address of the server.",
@@ -144,7 +144,7 @@ def _as_agent(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--local-id", help="Name of the message; a repeat is stored once.")
 @click.option(
     "--within",
-    type=Value(duration(0.1, 86_400)),
+    type=value(duration(0.1, 86_400)),
     default="60s",
     show_default=True,
     help="Time to keep trying in when the connection is lost.",

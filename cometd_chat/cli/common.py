@@ -1,13 +1,15 @@
 """What several commands need: their configuration, and kinds of values."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import click
 
 from cometd_chat.config import Config, Origins, Problem, load
 from cometd_chat.config.kinds import Kind, RejectedError
+
+T = TypeVar("T")
 
 WRONG_CONFIGURATION = 2
 
@@ -20,22 +22,18 @@ config_option = click.option(
 )
 
 
-class Value(click.ParamType):
-    """A kind of value as the configuration has it: durations, addresses."""
+def value(kind: Kind[T]) -> Callable[[str], T]:
+    """Return the type of a command's option that has a kind of the configuration."""
 
-    def __init__(self, kind: Kind[Any]) -> None:
-        self.name = kind.noun
-        self._kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        if not isinstance(value, str):
-            return value
+    def parse(text: str) -> T:
         try:
-            return self._kind.parse(value)
+            return kind.parse(text)
         except RejectedError as exc:
-            self.fail(str(exc) or f"expected {self._kind.expected}", param, ctx)
+            reason = str(exc) or f"expected {kind.expected}"
+            raise click.BadParameter(f"{text!r}: {reason}.") from None
+
+    parse.__name__ = kind.noun  # what the help shows
+    return parse
 
 
 def load_or_exit(path: Path | None, env: Mapping[str, str]) -> tuple[Config, Origins]:

@@ -50,8 +50,11 @@ class AgentClient:
         self._lost(str(reason))
         for delay in itertools.chain(DELAYS, itertools.repeat(DELAYS[-1])):
             await asyncio.sleep(delay)
-            with suppress(LostError):
-                return await self.start()
+            try:
+                await self.start()
+            except LostError:
+                continue
+            return
 
     async def operate(self, operation: str, **fields: Any) -> None:
         """Carry out an operation; what it brings comes by `poll`.

@@ -86,13 +86,16 @@ async def test_an_unknown_key_finds_nothing_and_is_not_repeated(
     assert str(missing.value) == "no such session"
 
 
-async def test_a_users_open_sessions_come_oldest_first(store: Store) -> None:
+async def test_what_a_user_may_still_read_comes_oldest_first(store: Store) -> None:
     for name, start in (("late", 30.0), ("early", 10.0), ("over", 5.0)):
         await store.create(new(name))
         await store.append(name, [said(at=start)], transition=asks(user="kim"))
     await store.create(new("unopened", user="kim"))
     await store.append("over", [], transition=End())
     await opened(store, "stranger")
+
+    assert [s.id for s in await store.of_user("kim")] == ["over", "early", "late"]
+    await store.acknowledge("over", 1)
 
     assert [s.id for s in await store.of_user("kim")] == ["early", "late"]
     assert await store.of_user("") == []
