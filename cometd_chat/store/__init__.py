@@ -157,7 +157,8 @@ class Store(Protocol):
         `once`, a repeat stores nothing and returns the entries of the first time.
         A transition that has been made already (opened, joined, left, ended) is a
         repeat too, with no entries. It is dated by the last draft, without any by
-        the newest entry or else the creation. The participants of an ended session stay.
+        the newest entry or else the creation. The participants of an ended session
+        stay.
 
         Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError, which
         a repeat never meets; TakenError for `Join(alone=True)` when another agent

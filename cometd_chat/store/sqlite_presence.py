@@ -49,7 +49,7 @@ _STANDING = (
 _GOODBYE = "UPDATE reader SET until = min(until, ?) WHERE session = ? AND client_id = ?"
 _LONGEST = "SELECT max(until) FROM reader WHERE session = ?"
 _LEAVE = "UPDATE session SET present_until = ?, acked = ? WHERE number = ?"
-_VANISH = "UPDATE session SET absent_since = ?, pushes = 0, lease = 0 WHERE number = ?"
+_VANISH = "UPDATE session SET absent_since = ? WHERE number = ?"
 EXPIRED = (
     "SELECT number, id FROM session INDEXED BY session_present"
     " WHERE absent_since IS NULL"

@@ -78,9 +78,7 @@ class ScriptedStore:
         await stop("after get")
         return found()
 
-    async def read(
-        self, session_id: str, after: int, limit: int = 500
-    ) -> list[Entry]:
+    async def read(self, session_id: str, after: int, limit: int = 500) -> list[Entry]:
         self.calls.append("read")
         await stop("before read")
         found = self._looked(lambda: self._entries(session_id, after, limit))
@@ -141,13 +139,17 @@ class ScriptedStore:
             return _fail
         try:
             found = look()
-        except SessionNotFoundError as error:
-            return lambda: _fail(error)
+        except SessionNotFoundError:
+            return _miss
         return lambda: found
 
 
-def _fail(error: Exception | None = None) -> Any:
-    raise error or StoreUnavailableError("broken by the test")
+def _fail() -> Any:
+    raise StoreUnavailableError("broken by the test")
+
+
+def _miss() -> Any:
+    raise SessionNotFoundError("no such session")
 
 
 def entry(position: int, text: str = "x") -> Entry:

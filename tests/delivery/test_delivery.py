@@ -9,8 +9,7 @@ from msgspec import Raw
 
 from cometd_chat.delivery import PAGE, Delivery
 from cometd_chat.store import StoreUnavailableError
-
-from .scripted import (
+from tests.delivery.scripted import (
     Running,
     ScriptedStore,
     drained,
@@ -135,7 +134,10 @@ def test_changes_at_any_two_moments_of_a_read_lose_and_double_nothing(
 ):
     delivery.attach("c", store.create("s", 2), render, 0)
     assert delivery.take("c") is None
-    script = [(first, lambda: store.append("s")), (second, lambda: store.append("s", 2))]
+    script = [
+        (first, lambda: store.append("s")),
+        (second, lambda: store.append("s", 2)),
+    ]
     Running(delivery.catch_up("c")).finish(script)
     if first > 3 or second > 3:
         store.append("s")
@@ -145,9 +147,7 @@ def test_changes_at_any_two_moments_of_a_read_lose_and_double_nothing(
 
 
 @pytest.mark.parametrize("told", read_stops())
-def test_a_commit_is_not_lost_when_its_change_is_told_only_later(
-    store, delivery, told
-):
+def test_a_commit_is_not_lost_when_its_change_is_told_only_later(store, delivery, told):
     """The store is ahead of its own news: readers see a commit before the watchers."""
     delivery.attach("c", store.create("s", 2), render, 0)
     change = store.grow("s", 3)
@@ -265,9 +265,7 @@ def test_acknowledging_without_a_response_confirms_nothing(store, delivery):
     ("position", "expected"),
     [(0, [1, 2, 3, 4, 5]), (2, [3, 4, 5]), (3, [4, 5]), (4, [5]), (5, []), (99, [])],
 )
-def test_a_client_is_believed_the_position_it_says(
-    store, delivery, position, expected
-):
+def test_a_client_is_believed_the_position_it_says(store, delivery, position, expected):
     listening(store, delivery, 3)
     assert positions(delivery, "c") == [1, 2, 3]
     store.append("s", 2)
@@ -521,8 +519,10 @@ def test_entries_that_are_gone_are_not_waited_for(store, delivery):
 
 
 def test_news_that_comes_while_nothing_is_read_is_not_forgotten(store, delivery):
-    listening(store, delivery, 1)
+    delivery.attach("c", store.create("s", 1), render, 0)
     reading = Running(delivery.catch_up("c"))
+    while reading.at != "before read":
+        reading.step()
     store.transcripts["s"].clear()
     reading.step()
     store.tell(store.grow("s", 2))

@@ -61,6 +61,13 @@ async def test_a_shorter_lease_does_not_shorten(store: Store) -> None:
     assert await store.expire_presence(39.0) == []
 
 
+async def test_nor_does_it_for_another_client_that_leaves(store: Store) -> None:
+    await opened(store)
+    await store.mark_present("s", "phone", 40.0)
+    await store.mark_present("s", "phone", 20.0)
+    assert not await store.mark_absent("s", "tablet", 30.0)
+
+
 async def test_a_goodbye_does_not_lengthen(store: Store) -> None:
     await opened(store)
     await store.mark_present("s", "phone", 40.0)

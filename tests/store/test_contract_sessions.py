@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cometd_chat.model import End, Participant, Profile, Role, Session, State
-from cometd_chat.store import SessionNotFoundError, Store, StoreError
+from cometd_chat.store import Once, SessionNotFoundError, Store, StoreError
 from tests.store.conftest import Place
 from tests.store.facts import DEVICE, answered, asks, joins, new, opened, said
 
@@ -184,11 +184,14 @@ async def test_purging_forgets_what_was_never_opened_and_what_is_long_over(
 
 async def test_nothing_of_a_purged_session_is_inherited(store: Store) -> None:
     await opened(store)
-    await store.append("s", [answered()], transition=End())
+    await store.mark_present("s", "phone", 20.0)
+    await store.append("s", [answered()], transition=End(), once=Once(key="k"))
     await store.purge(0.0, 100.0)
     await opened(store)
     assert await store.read("s", 0) == []
     assert (await store.get("s")).last == 0
+    assert await store.of_client("phone") == []
+    assert not (await store.append("s", [said()], once=Once(key="k"))).repeated
 
 
 async def test_many_sessions_are_purged_at_once(store: Store) -> None:

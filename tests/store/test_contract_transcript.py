@@ -365,6 +365,15 @@ async def test_joining_makes_active_and_leaving_makes_waiting(store: Store) -> N
     assert session.participants[0].number == CUSTOMER
 
 
+async def test_an_agent_without_a_name_does_not_take_the_customer_along(
+    store: Store,
+) -> None:
+    await opened(store)
+    await store.append("s", [], transition=joins(""))
+    await store.append("s", [], transition=Leave(agent_id=""))
+    assert [p.number for p in (await store.get("s")).participants] == [CUSTOMER]
+
+
 async def test_a_number_is_never_given_to_a_second_agent(
     store: Store, place: Place
 ) -> None:

@@ -207,6 +207,13 @@ async def test_another_process_that_holds_the_file_makes_it_unavailable(
 # --- the writer and its batches --------------------------------------------------
 
 
+async def test_a_commit_is_synced_to_the_disk(store: SqliteStore) -> None:
+    full = await store._writer.submit(
+        lambda db, news: db.execute("PRAGMA synchronous").fetchone()
+    )
+    assert full == (2,)
+
+
 async def test_what_waits_is_done_in_one_transaction(
     store: SqliteStore, gate: Gate
 ) -> None:
