@@ -25,10 +25,13 @@ from cometd_chat.chat import (
 from cometd_chat.clock import Clock, SystemClock
 from cometd_chat.config import Config, LiveConfig, Reload, changes, load
 from cometd_chat.delivery import Delivery
-from cometd_chat.store import Store
+from cometd_chat.store import Store, StoreError
 from cometd_chat.store.sqlite import SqliteStore
 from cometd_chat.web.cometd import CometdEndpoint
+from cometd_chat.web.long_polling import HttpTransports
+from cometd_chat.web.origins import Origins
 from cometd_chat.web.rest_v1 import RestV1
+from cometd_chat.web.websocket import WebSocketTransport
 
 log = logging.getLogger(__name__)
 
@@ -70,23 +73,41 @@ class Chat:
             ChatApplication(self.customers, self.agents, self.delivery, auth),
             self.delivery,
             clock,
-            bayeux.Limits(
-                messages=config.limits.messages_per_request,
-                depth=config.limits.json_depth,
-            ),
+        )
+        limits = bayeux.Limits(
+            messages=config.limits.messages_per_request,
+            depth=config.limits.json_depth,
+        )
+        self._http = HttpTransports(
+            self.endpoint,
+            limits,
             config.server.body_timeout,
+            callbacks=bayeux.CALLBACK_POLLING in config.bayeux.transports,
         )
         self.delivery.on_wake(self.endpoint.wake)
         self._rest_v1 = RestV1(self.customers, auth, live, config.server.base_path)
+
+        self.sockets = WebSocketTransport(
+            self.endpoint,
+            limits,
+            config.limits.body,
+            2 * config.bayeux.timeout + config.bayeux.offline_after,
+        )
 
     def routes(self, app: web.Application) -> None:
         """Add every address this node serves."""
         for base in {"", self.live.current.server.base_path}:
             # Clients put the type of a message behind the path; without a redirect,
             # for a redirected POST loses its body.
-            app.router.add_post(f"{base}/cometd", self.endpoint.post)
-            app.router.add_post(f"{base}/cometd/{{suffix:.*}}", self.endpoint.post)
+            for path in (f"{base}/cometd", f"{base}/cometd/{{suffix:.*}}"):
+                app.router.add_post(path, self._http.post)
+                app.router.add_get(path, self._get, allow_head=False)
         self._rest_v1.add_routes(app)
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
+        allowed = bayeux.WEBSOCKET in self.live.current.bayeux.transports
+        return await (self.sockets if upgrade and allowed else self._http).get(request)
 
     async def sweep(self) -> None:
         """Do what is due by the passing of time."""
@@ -105,8 +126,12 @@ class Chat:
     async def close(self) -> None:
         """Answer whoever waits, then finish what was accepted."""
         await self.endpoint.close()
+        await self.sockets.close()
         await self.agents.close()
-        await self.presence.flush()
+        try:
+            await self.presence.flush()
+        except StoreError:
+            log.warning("what clients acknowledged last could not be stored")
 
 
 def bayeux_options(config: Config) -> bayeux.Options:
@@ -159,6 +184,7 @@ class Node:
         chat = Chat(store, self.live, self._clock)
         self._chat = chat
         app = web.Application(client_max_size=config.limits.body)
+        Origins(self.live).add_to(app)
         chat.routes(app)
         runner = web.AppRunner(
             app,
@@ -171,8 +197,8 @@ class Node:
         stack.push_async_callback(runner.cleanup)
         stack.push_async_callback(chat.close)
         self._background(stack, chat)
-        sock = _listen(config.server.host, config.server.port)
         tls = _tls(config)
+        sock = _listen(config.server.host, config.server.port)
         await web.SockSite(runner, sock, ssl_context=tls, backlog=BACKLOG).start()
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

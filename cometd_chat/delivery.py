@@ -24,7 +24,7 @@ from typing import TypeAlias
 from msgspec import Raw
 
 from cometd_chat.model import Entry, Session
-from cometd_chat.store import Change, SessionNotFoundError, Store, StoreError
+from cometd_chat.store import Change, SessionNotFoundError, Store
 
 Form: TypeAlias = Callable[[Session, Sequence[Entry]], bytes]
 """Renders one contiguous run of entries as a Bayeux event."""
@@ -37,8 +37,9 @@ PAGE = 500
 class Cursor:
     """How far one client is in one session.
 
-    `newest` is the highest position heard of; `stale` tells that the session has
-    changed in more than its transcript since it was read.
+    `newest` is the highest position heard of. `alterations` counts what has changed
+    beside the transcript, `known` how much of that `session` tells; they begin apart,
+    for what happened after the session was looked at was told before anybody heard.
     """
 
     session: Session
@@ -46,7 +47,8 @@ class Cursor:
     acked: int
     sent: int
     newest: int
-    stale: bool = False
+    alterations: int = 1
+    known: int = 0
     tail: list[Entry] = field(default_factory=list)
 
     @property
@@ -57,6 +59,10 @@ class Cursor:
     @property
     def behind(self) -> bool:
         return self.stale or (not self.tail and self.newest > self.sent)
+
+    @property
+    def stale(self) -> bool:
+        return self.known < self.alterations
 
     @property
     def waiting(self) -> bool:
@@ -73,7 +79,6 @@ class _Reader:
     ready: dict[str, Cursor] = field(default_factory=dict)
     mail: deque[Raw] = field(default_factory=deque)
     sent_mail: list[Raw] = field(default_factory=list)
-    sent_cursors: list[Cursor] = field(default_factory=list)
 
 
 class Delivery:
@@ -107,9 +112,7 @@ class Delivery:
         self.detach(client_id, session.id)
         reader = self._readers.setdefault(client_id, _Reader())
         after = min(max(after, 0), session.last)
-        # Stale from the start: what has changed since the caller read the session was
-        # told when nobody watched it for this client.
-        cursor = Cursor(session, form, after, after, session.last, stale=True)
+        cursor = Cursor(session, form, after, after, session.last)
         reader.cursors[session.id] = cursor
         reader.ready[session.id] = cursor
         self._watchers.setdefault(session.id, {})[client_id] = cursor
@@ -118,10 +121,8 @@ class Delivery:
     def detach(self, client_id: str, session_id: str) -> None:
         """Stop the client's reading of one session."""
         reader = self._readers.get(client_id)
-        if reader and (cursor := reader.cursors.pop(session_id, None)):
+        if reader and reader.cursors.pop(session_id, None):
             reader.ready.pop(session_id, None)
-            if cursor in reader.sent_cursors:
-                reader.sent_cursors.remove(cursor)
             self._unwatch(session_id, client_id)
 
     def forget(self, client_id: str) -> None:
@@ -129,6 +130,28 @@ class Delivery:
         if reader := self._readers.pop(client_id, None):
             for session_id in reader.cursors:
                 self._unwatch(session_id, client_id)
+
+    def move(self, old: str, new: str) -> None:
+        """Let a new client go on with everything that an old one had.
+
+        What the old one had not acknowledged is sent again.
+        """
+        self.lost(old)
+        reader = self._readers.pop(old, None)
+        if reader is None:
+            return
+        self._readers[new] = reader
+        for session_id, cursor in reader.cursors.items():
+            watchers = self._watchers[session_id]
+            del watchers[old]
+            watchers[new] = cursor
+        self._wake(new)
+
+    def believe(self, client_id: str, position: int) -> None:
+        """Take the word of a client, that reads one session, for what it has."""
+        reader = self._readers.get(client_id)
+        if reader is not None and len(reader.cursors) == 1:
+            self._believe(reader, position)
 
     def cursors(self, client_id: str) -> dict[str, Cursor]:
         """Return the client's cursors by session id."""
@@ -157,9 +180,8 @@ class Delivery:
         reader = self._readers.get(client_id)
         if reader is None:
             return []
-        for cursor in reader.sent_cursors:
+        for cursor in reader.cursors.values():
             cursor.acked = cursor.sent
-        reader.sent_cursors.clear()
         reader.sent_mail.clear()
         if position is not None and len(reader.cursors) == 1:
             self._believe(reader, position)
@@ -171,11 +193,11 @@ class Delivery:
     def lost(self, client_id: str) -> None:
         """Take back what the last response carried: it did not reach the client."""
         if reader := self._readers.get(client_id):
-            for cursor in reader.sent_cursors:
-                cursor.sent = cursor.acked
-                cursor.tail.clear()
-                reader.ready[cursor.session.id] = cursor
-            reader.sent_cursors.clear()
+            for session_id, cursor in reader.cursors.items():
+                if cursor.sent != cursor.acked:
+                    cursor.sent = cursor.acked
+                    cursor.tail.clear()
+                    reader.ready[session_id] = cursor
             reader.mail.extendleft(reversed(reader.sent_mail))
             reader.sent_mail.clear()
             self._bound(reader)
@@ -228,8 +250,6 @@ class Delivery:
         if entries:
             cursor.sent = entries[-1].position
             del cursor.tail[: len(entries)]
-            if cursor not in reader.sent_cursors:
-                reader.sent_cursors.append(cursor)
         if not cursor.waiting:
             reader.ready.pop(cursor.session.id, None)
 
@@ -243,16 +263,12 @@ class Delivery:
             self.detach(client_id, cursor.session.id)
 
     async def _read_session(self, cursor: Cursor) -> None:
-        cursor.stale = False  # what changes from here on is news again
-        try:
-            session = await self._store.get(cursor.session.id)
-        except StoreError:
-            cursor.stale = True
-            raise
+        heard = cursor.alterations
+        session = await self._store.get(cursor.session.id)
         cursor.newest = max(cursor.newest, session.last)
         # Two polls of one client may read at the same time: the later word counts.
-        if session.last >= cursor.session.last:
-            cursor.session = session
+        if heard >= cursor.known:
+            cursor.session, cursor.known = session, heard
 
     async def _read_entries(self, cursor: Cursor) -> None:
         heard, after = cursor.newest, cursor.sent
@@ -271,7 +287,7 @@ class Delivery:
         watchers = dict(self._watchers.get(change.session_id, {}))
         for client_id, cursor in watchers.items():
             _continue(cursor, change.entries)
-            cursor.stale = cursor.stale or change.altered
+            cursor.alterations += change.altered
             if cursor.waiting:
                 self._readers[client_id].ready[change.session_id] = cursor
         # All cursors first: whoever is woken runs the code of a transport.

@@ -1,11 +1,15 @@
 """Bayeux, the server side, without I/O: no sockets, no clock, no tasks."""
 
+from msgspec import UNSET
+
+from . import extensions
 from .application import Application, Outbox, Peer, RefusedError
 from .messages import (
     ABSENT,
     UNKNOWN_CLIENT,
     Advice,
     BodyError,
+    Ext,
     Limits,
     Message,
     Reply,
@@ -15,7 +19,9 @@ from .messages import (
     reply,
 )
 from .server import (
+    CALLBACK_POLLING,
     LONG_POLLING,
+    WEBSOCKET,
     BayeuxServer,
     Client,
     ClientRequest,
@@ -39,8 +45,11 @@ from .server import (
 
 __all__ = [
     "ABSENT",
+    "CALLBACK_POLLING",
     "LONG_POLLING",
     "UNKNOWN_CLIENT",
+    "UNSET",
+    "WEBSOCKET",
     "Advice",
     "Application",
     "BayeuxServer",
@@ -51,6 +60,7 @@ __all__ = [
     "Decision",
     "Disconnect",
     "Expired",
+    "Ext",
     "Farewell",
     "Handshake",
     "Limits",
@@ -69,6 +79,7 @@ __all__ = [
     "Subscribe",
     "Unsubscribe",
     "encode",
+    "extensions",
     "parse",
     "refusal",
     "reply",

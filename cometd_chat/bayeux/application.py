@@ -4,13 +4,13 @@ A transport (`web/cometd.py`) knows these two protocols and nothing else: who ma
 what (`Application`), and what is to be sent to whom (`Outbox`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Raw
 
-from .messages import Message, error
+from .messages import Ext, Message, error
 from .server import Client
 
 
@@ -30,10 +30,14 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Where a request came from; header names are looked up without case."""
+    """Where a request came from; header names are looked up without case.
+
+    `browser` is the cookie `BAYEUX_BROWSER`, empty where there is none.
+    """
 
     headers: Mapping[str, str] = field(repr=False)
     address: str = ""
+    browser: str = field(default="", repr=False)
 
 
 class Application(Protocol):
@@ -52,10 +56,17 @@ class Application(Protocol):
 
     async def subscribe(
         self, client: Client, names: Sequence[str], message: Message
-    ) -> None:
-        """Grant all the channels or none.
+    ) -> Ext | None:
+        """Grant all the channels or none; returns what the reply says in `ext`.
 
         Raises: RefusedError.
+        """
+        ...
+
+    async def resume(self, old: Client, new: Client, position: object) -> bool:
+        """Let the new client read on where the old one was, or return False.
+
+        `position` is what the client says it has; the old client is forgotten.
         """
         ...
 
@@ -70,8 +81,13 @@ class Application(Protocol):
         """
         ...
 
-    async def connect(self, client: Client, message: Message) -> None:
-        """Note a poll: what was sent before is acknowledged, the client is there."""
+    def connect(
+        self, client: Client, message: Message
+    ) -> Coroutine[Any, Any, None] | None:
+        """Note a poll: what was sent before is acknowledged, the client is there.
+
+        Returns what is to be done about that in the background, if anything.
+        """
         ...
 
     async def silent(self, client: Client) -> None:

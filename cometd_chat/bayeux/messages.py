@@ -15,6 +15,7 @@ from msgspec import (
     Struct,
     UnsetType,
     ValidationError,
+    field,
     json,
 )
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 ABSENT = Raw(b"")
 """Value of a raw field that the message did not have."""
 
+_ABOUT_SUBSCRIPTIONS = {channels.SUBSCRIBE, channels.UNSUBSCRIBE}
 _MAX_ID = 66  # 64 characters and their quotes
 # Possessive, and content with a string that never ends: otherwise a body of escaped
 # quotes is searched from each of them to its end, which takes minutes.
@@ -77,6 +79,7 @@ class Advice(Struct, frozen=True, kw_only=True, rename="camel"):
     interval: int = 0
     timeout: int = 0
     max_interval: int = 0
+    multiple_clients: bool | UnsetType = field(name="multiple-clients", default=UNSET)
 
 
 class Reply(Struct, kw_only=True, omit_defaults=True, rename="camel"):
@@ -93,6 +96,7 @@ class Reply(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     error: str | UnsetType = UNSET
     advice: Advice | UnsetType = UNSET
     ext: Ext | UnsetType = UNSET
+    timestamp: str | UnsetType = UNSET
 
 
 def error(code: int, text: str, *args: str) -> str:
@@ -116,9 +120,16 @@ STOP = Advice(reconnect="none")
 
 
 def reply(message: Message, *, successful: bool = True) -> Reply:
-    """Begin the answer to a message: its channel, its id untouched."""
-    echo = UNSET if message.id is ABSENT else message.id
-    return Reply(channel=message.channel, id=echo, successful=successful)
+    """Begin the answer to a message: its channel, its id untouched.
+
+    A subscription comes back in the form it was asked for; clients look for it.
+    """
+    # A copy, or a held reply would keep the whole body of its request.
+    echo = UNSET if message.id is ABSENT else message.id.copy()
+    answer = Reply(channel=message.channel, id=echo, successful=successful)
+    if message.subscription is not None and message.channel in _ABOUT_SUBSCRIPTIONS:
+        answer.subscription = message.subscription
+    return answer
 
 
 def refusal(message: Message, problem: str) -> Reply:

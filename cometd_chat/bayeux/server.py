@@ -30,12 +30,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from msgspec import UNSET
+from msgspec import structs
 
-from . import channels, messages
+from . import channels, extensions, messages
 from .messages import Advice, Message, Reply, refusal, reply, stopped
 
 LONG_POLLING = "long-polling"
+CALLBACK_POLLING = "callback-polling"
+WEBSOCKET = "websocket"
 _LONGEST = 1e9  # milliseconds
 
 
@@ -46,9 +48,13 @@ class Options:
     timeout: float = 25.0
     max_interval: float = 600.0
     offline_after: float = 10.0
+    max_inactivity: float = math.inf
+    deliveries_are_activity: bool = False
     transports: tuple[str, ...] = (LONG_POLLING,)
     max_clients: int = 50_000
     max_subscriptions: int = 10
+    max_holds_per_browser: int = 5
+    surplus_interval: float = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -62,12 +68,21 @@ class Poll:
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """One Bayeux handshake; `identity` is what the application made of it."""
+    """One Bayeux handshake; `identity` is what the application made of it.
+
+    `batch` numbers the answers to its connects if it speaks the acknowledgement
+    extension (`acks`). `browser` is the cookie it shares with other tabs.
+    """
 
     id: str
     identity: object
     expires_at: float
     silent_at: float
+    active_at: float
+    browser: str = ""
+    acks: bool = False
+    batch: int = 0
+    transport: str = ""
     subscriptions: set[str] = field(default_factory=set)
     connected: bool = False
     silent: bool = False
@@ -88,12 +103,15 @@ class Connect:
 
     `displaced` is the connect that was held for this client until now. It must end
     without a Bayeux reply, or the client would run two loops of connects.
+    `acknowledged` tells whether the client got the answer before this one: None
+    from clients that do not speak the acknowledgement extension.
     """
 
     client: Client
     message: Message
     poll: Poll
     displaced: Poll | None
+    acknowledged: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +203,7 @@ class BayeuxServer:
         self._alarms: list[tuple[float, int, Client]] = []
         self._order = itertools.count()
         self._tombstones: OrderedDict[str, float] = OrderedDict()
+        self._holding: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -206,10 +225,15 @@ class BayeuxServer:
             return self._unknown(message)
         client.expires_at = now + self.options.max_interval
         if message.channel == channels.CONNECT:
+            if now - client.active_at > self.options.max_inactivity:
+                return self._retire(client, message, now)
             return self._connect(client, message, now, alone=alone)
+        client.active_at = now
         return self._dispatch(client, message, now)
 
-    def admit(self, message: Message, identity: object, now: float) -> Reply:
+    def admit(
+        self, message: Message, identity: object, now: float, browser: str = ""
+    ) -> Reply:
         """Make a client for a handshake that the application granted."""
         if len(self._clients) >= self.options.max_clients:
             return self.refuse(message, messages.OVERLOADED, "handshake")
@@ -218,13 +242,26 @@ class BayeuxServer:
             identity,
             expires_at=now + self.options.max_interval,
             silent_at=now + self.options.offline_after,
+            active_at=now,
+            browser=browser,
         )
         self._clients[client.id] = client
         self._arm(client)
         answer = self._handshake_reply(message, successful=True)
         answer.client_id = client.id
         answer.advice = self.advice("retry")
+        if extensions.asks_for_acks(message):
+            client.acks, client.batch = True, extensions.first_batch(client.id)
+            answer.ext = {"ack": True}
         return answer
+
+    def resume(self, old: Client, new: Client) -> None:
+        """Let the new client go on in place of the old one, which is forgotten."""
+        new.subscriptions |= old.subscriptions
+        del self._clients[old.id]
+        self._unhold(old)
+        if old.poll is not None:
+            old.poll.reply.advice = self.advice("none")
 
     def refuse(self, message: Message, problem: str, reconnect: str = "none") -> Reply:
         """Return the reply to a handshake that was not granted."""
@@ -241,21 +278,23 @@ class BayeuxServer:
         """
         if client.id not in self._clients:
             return self._unknown_reply(message)
-        names = _requested(message)
-        kept = {c for c in names if channels.kind(c) is not channels.Kind.SERVICE}
-        if len(client.subscriptions | kept) > self.options.max_subscriptions:
-            return _about(message, refusal(message, messages.TOO_MANY_SUBSCRIPTIONS))
-        client.subscriptions |= kept
-        return _about(message, reply(message))
+        client.subscriptions |= _recorded(message)
+        return reply(message)
 
-    def answered(self, client: Client, poll: Poll, now: float) -> None:
+    def answered(
+        self, client: Client, poll: Poll, now: float, *, events: bool = False
+    ) -> None:
         """Count the client's silence from here: its connect has been answered.
 
-        To be called on every path, also when the response could not be written.
+        To be called on every path, also when the response could not be written;
+        `events` tells whether it carried any.
         """
         if client.poll is not poll:
             return
+        self._unhold(client)
         client.poll = None
+        if events and self.options.deliveries_are_activity:
+            client.active_at = now
         client.connected = True
         client.silent_at = now + self.options.offline_after
         client.expires_at = now + self.options.max_interval
@@ -313,29 +352,81 @@ class BayeuxServer:
         asked = _timeout(message)
         hold = min(self.options.timeout, math.inf if asked is None else asked)
         answer = reply(message)
-        if asked is not None or not client.connected:
+        former, client.transport = client.transport, message.connection_type or ""
+        if asked is not None or not client.connected or client.transport != former:
             answer.advice = self.advice("retry")
         # The first connect tells the client that it is connected: never held.
         wait = alone and client.connected and hold > 0
+        if wait and not self._may_hold(client):
+            wait, answer.advice = False, self._surplus_advice()
         poll = Poll(answer, wait, now + hold if wait else math.inf)
         displaced, client.poll = client.poll, poll
         client.silent = False
         self._arm(client)
-        return Connect(client, message, poll, displaced)
+        acknowledged = self._acknowledged(client, message, answer)
+        return Connect(client, message, poll, displaced, acknowledged)
+
+    def _acknowledged(
+        self, client: Client, message: Message, answer: Reply
+    ) -> bool | None:
+        """Compare what the client says it got with the newest batch, and begin the
+        next one. At most one batch is unacknowledged: there is one connect at a time.
+        """
+        if not client.acks:
+            return None
+        got = extensions.batch(message) == client.batch
+        client.batch += 1
+        answer.ext = {"ack": client.batch}
+        return got
+
+    def _may_hold(self, client: Client) -> bool:
+        """Tell whether the browser has a connection left to hold (Bayeux 1.0,
+        "Multiple clients"); it opens only a few to one host."""
+        if not client.browser or client.transport == WEBSOCKET:
+            return True
+        holding = self._holding.get(client.browser, set())
+        most = self.options.max_holds_per_browser
+        if 0 <= most <= len(holding) and client.id not in holding:
+            return False
+        self._holding.setdefault(client.browser, holding).add(client.id)
+        return True
+
+    def _unhold(self, client: Client) -> None:
+        if holding := self._holding.get(client.browser):
+            holding.discard(client.id)
+            if not holding:
+                del self._holding[client.browser]
+
+    def _surplus_advice(self) -> Advice:
+        return structs.replace(
+            self.advice("retry"),
+            interval=_milliseconds(self.options.surplus_interval),
+            multiple_clients=True,
+        )
+
+    def _retire(self, client: Client, message: Message, now: float) -> Disconnect:
+        """End a client whose user has done nothing for too long (CometD's activity
+        extension)."""
+        self._bury(client, now)
+        answer = reply(message)
+        answer.advice = self.advice("none")
+        return Disconnect(client, message, answer)
 
     def _subscribe(self, client: Client, message: Message) -> Decision:
         names = _requested(message)
         if not names or not all(map(_subscribable, names)):
-            answer = refusal(message, messages.INVALID_SUBSCRIPTION)
-            return _about(message, answer)
+            return refusal(message, messages.INVALID_SUBSCRIPTION)
+        all_of_them = client.subscriptions | _recorded(message)
+        if len(all_of_them) > self.options.max_subscriptions:
+            return refusal(message, messages.TOO_MANY_SUBSCRIPTIONS)
         return Subscribe(client, message, names)
 
     def _unsubscribe(self, client: Client, message: Message) -> Decision:
         names = _requested(message)
         if not names:
-            return _about(message, refusal(message, messages.INVALID_SUBSCRIPTION))
+            return refusal(message, messages.INVALID_SUBSCRIPTION)
         client.subscriptions.difference_update(names)
-        return Unsubscribe(client, names, _about(message, reply(message)))
+        return Unsubscribe(client, names, reply(message))
 
     def _publish(self, client: Client, message: Message) -> Decision:
         if channels.kind(message.channel) is channels.Kind.META:
@@ -351,7 +442,7 @@ class BayeuxServer:
         return answer
 
     def _unknown_reply(self, message: Message) -> Reply:
-        answer = _about(message, refusal(message, messages.UNKNOWN_CLIENT))
+        answer = refusal(message, messages.UNKNOWN_CLIENT)
         if message.channel == channels.CONNECT:
             # Whoever disconnected on purpose must not be brought back to life by
             # a connect that was under way at that moment (CometD issue 921).
@@ -364,6 +455,7 @@ class BayeuxServer:
         self._tombstones[client.id] = now + self.options.max_interval
         if len(self._tombstones) > self.options.max_clients:
             self._tombstones.popitem(last=False)
+        self._unhold(client)
         if client.poll is not None:
             client.poll.reply.advice = self.advice("none")
 
@@ -424,18 +516,15 @@ def _requested(message: Message) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def _recorded(message: Message) -> set[str]:
+    service = channels.Kind.SERVICE
+    return {c for c in _requested(message) if channels.kind(c) is not service}
+
+
 def _subscribable(name: str) -> bool:
     if channels.kind(name) is channels.Kind.META:
         return False
     return channels.is_name(name) or channels.is_pattern(name)
-
-
-def _about(message: Message, answer: Reply) -> Reply:
-    """Echo the subscription in the form it was asked for; clients look for it."""
-    if message.channel in {channels.SUBSCRIBE, channels.UNSUBSCRIBE}:
-        asked = message.subscription
-        answer.subscription = UNSET if asked is None else asked
-    return answer
 
 
 def _timeout(message: Message) -> float | None:

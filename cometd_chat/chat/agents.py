@@ -92,6 +92,18 @@ class _List:
         return fits or known
 
 
+@dataclass(slots=True)
+class _Desk:
+    """One client of an agent.
+
+    `absences` holds what it was told of the customers of its chats: None for one who
+    is present, otherwise since when he is absent.
+    """
+
+    agent: Agent
+    absences: dict[str, float | None] = field(default_factory=dict)
+
+
 _Speech: TypeAlias = (
     v2.SendMessage | v2.StartTyping | v2.StopTyping | v2.PushUrl | v2.CustomNotice
 )
@@ -109,8 +121,7 @@ class Agents:
         self._clock = clock
         self._live = live
         self._lists: dict[str, _List] = {}
-        self._online: dict[str, bool] = {}
-        self._clients: set[str] = set()
+        self._desks: dict[str, _Desk] = {}
         self._dirty: set[str] = set()
         self._refreshing: asyncio.Task[None] | None = None
         store.watch(self._changed)
@@ -123,20 +134,28 @@ class Agents:
         Raises: RefusedError, after an event that says the same in GMS's words.
         """
         limits = self._live.current.limits
+        self._desks.setdefault(client_id, _Desk(agent))
         try:
             operation = v2.parse_operation(bytes(message.data), gms_limits(limits))
         except v2.OperationError as exc:
             self._post(client_id, v2.error_data(400, str(exc)))
             raise RefusedError(400, str(exc)) from None
-        self._clients.add(client_id)
         try:
             await self._operate(client_id, agent, operation, message)
         except (NotInChatError, StoreError) as exc:
             raise self._refused(client_id, operation, exc) from None
 
+    def resume(self, old: str, new: str) -> None:
+        """Let a new client of an agent go on where an old one was."""
+        if desk := self._desks.pop(old, None):
+            self._desks[new] = desk
+        if wanted := self._lists.pop(old, None):
+            self._lists[new] = wanted
+        self._delivery.move(old, new)
+
     def forget(self, client_id: str) -> None:
         """Drop what is kept for an agent's client that is gone."""
-        self._clients.discard(client_id)
+        self._desks.pop(client_id, None)
         self._lists.pop(client_id, None)
         self._delivery.forget(client_id)
 
@@ -186,7 +205,7 @@ class Agents:
             case v2.LeaveChat():
                 done = await self._go(agent, session, Leave(agent_id=agent.id))
                 self._answer(client_id, session, operation, done.position)
-                self._delivery.detach(client_id, session.id)
+                self._dismiss(agent, session)
             case v2.EndChat():
                 done = await self._go(agent, session, End())
                 self._answer(client_id, session, operation, done.position)
@@ -215,6 +234,13 @@ class Agents:
         part = _part_of(agent, session)
         left = self._draft(session, part, EntryKind.LEFT)
         return await self._store.append(session.id, [left], transition=transition)
+
+    def _dismiss(self, agent: Agent, session: Session) -> None:
+        """Stop the transcript for all clients of an agent who left."""
+        for client_id, desk in self._desks.items():
+            if desk.agent.id == agent.id:
+                desk.absences.pop(session.id, None)
+                self._delivery.detach(client_id, session.id)
 
     async def _speak(
         self,
@@ -296,7 +322,9 @@ class Agents:
     def _attach(
         self, client_id: str, session: Session, after: int, operation: v2.InChat
     ) -> None:
-        self._online.setdefault(session.id, session.present)
+        if (desk := self._desks.get(client_id)) is None:
+            return  # it left while the store was asked
+        desk.absences[session.id] = session.absent_since
         data = v2.chat_data(
             session,
             next_position=after + 1,
@@ -321,7 +349,8 @@ class Agents:
         self._post(client_id, data)
 
     def _post(self, client_id: str, data: bytes) -> None:
-        self._delivery.post(client_id, v2.agent_event(CHANNEL, data))
+        if client_id in self._desks:
+            self._delivery.post(client_id, v2.agent_event(CHANNEL, data))
 
     def _refused(
         self, client_id: str, operation: v2.Operation, exc: Exception
@@ -338,7 +367,7 @@ class Agents:
         return RefusedError(code, text)
 
     def _changed(self, change: Change) -> None:
-        if not self._lists and not (change.altered and self._clients):
+        if not self._lists and not (change.altered and self._desks):
             return
         self._dirty.add(change.session_id)
         if self._refreshing is None or self._refreshing.done():
@@ -348,36 +377,48 @@ class Agents:
         """Tell agents what changed; changes gather while the store is read."""
         while self._dirty:
             dirty, self._dirty = self._dirty, set()
-            try:
-                self._tell([await self._store.get(s) for s in sorted(dirty)])
-            except (SessionNotFoundError, StoreUnavailableError):
-                log.warning("a chat could not be read to tell agents of its change")
+            found = [await self._found(session_id) for session_id in sorted(dirty)]
+            self._tell([session for session in found if session])
+
+    async def _found(self, session_id: str) -> Session | None:
+        try:
+            return await self._store.get(session_id)
+        except SessionNotFoundError:
+            for wanted in self._lists.values():
+                wanted.listed.discard(session_id)
+        except StoreUnavailableError:
+            log.warning("a chat could not be read to tell agents of its change")
+        return None
 
     def _tell(self, sessions: Sequence[Session]) -> None:
         for client_id, wanted in list(self._lists.items()):
             if chats := [v2.summary(s) for s in sessions if wanted.wants(s)]:
                 self._post(client_id, v2.chats_data(chats))
         for session in sessions:
-            if self._online.get(session.id, session.present) != session.present:
-                self._tell_presence(session)
+            self._tell_presence(session)
 
     def _tell_presence(self, session: Session) -> None:
         """Tell the agents of a chat that its customer went away, or came back."""
-        watchers = self._delivery.watchers(session.id)
-        agents = self._clients & watchers.keys()
-        if session.ended or not agents:
-            del self._online[session.id]
-            return
-        self._online[session.id] = session.present
+        since = session.absent_since
+        for client_id, cursor in self._delivery.watchers(session.id).items():
+            desk = self._desks.get(client_id)
+            if desk is None or desk.absences.get(session.id, since) == since:
+                continue
+            desk.absences[session.id] = since
+            data = v2.chat_data(
+                session,
+                self._notices(session),
+                next_position=cursor.sent + 1,
+                presence=True,
+            )
+            self._post(client_id, data)
+
+    def _notices(self, session: Session) -> list[bytes]:
         options = self._live.current.service(session.service)
         text = options.agent_timeout_notification_message
-        notices = []
-        if text and session.absent_since is not None:
-            notices.append(v2.custom_notice(session, text, session.absent_since))
-        for client_id in agents:
-            sent = watchers[client_id].sent
-            data = v2.chat_data(session, notices, next_position=sent + 1, presence=True)
-            self._post(client_id, data)
+        if not text or session.absent_since is None:
+            return []
+        return [v2.custom_notice(session, text, session.absent_since)]
 
 
 def _event(session: Session, entries: Sequence[Entry]) -> bytes:
@@ -394,4 +435,4 @@ def _part_of(agent: Agent, session: Session) -> Participant:
 def _words(exc: Exception) -> tuple[int, str]:
     if isinstance(exc, TakenError):
         return 409, f"{exc.by.nickname} has this chat"
-    return _REFUSALS[type(exc)]
+    return _REFUSALS.get(type(exc), (400, "This cannot be stored"))

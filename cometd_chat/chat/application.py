@@ -2,11 +2,19 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from cometd_chat.bayeux import Client, Message, Peer, RefusedError
-from cometd_chat.delivery import Delivery
-from cometd_chat.gms.values import read_position
+from cometd_chat.bayeux import (
+    Client,
+    Ext,
+    Message,
+    Peer,
+    RefusedError,
+    extensions,
+)
+from cometd_chat.delivery import Cursor, Delivery
+from cometd_chat.gms.values import LARGEST_POSITION, read_position
 from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .agents import CHANNEL as AGENTS_CHANNEL
@@ -17,6 +25,9 @@ from .identity import Agent, AuthHook, Customer, IdentityError
 log = logging.getLogger(__name__)
 
 CUSTOMERS_CHANNEL = "/_genesys"
+
+NEWEST = LARGEST_POSITION
+"""Stands for the end of a transcript, wherever that is."""
 
 
 class ChatApplication:
@@ -52,19 +63,35 @@ class ChatApplication:
         except IdentityError:
             return False
 
+    async def resume(self, old: Client, new: Client, position: object) -> bool:
+        match old.identity, new.identity:
+            case (Agent() as before, Agent() as now) if before == now:
+                self._agents.resume(old.id, new.id)
+                return True
+            case (Customer() as before, Customer() as now) if now.user == before.user:
+                new.identity = before
+                known = read_position(position)
+                try:
+                    await self._customers.resume(old.id, new.id, known)
+                except StoreError:
+                    # It reads on all the same; its first poll says it again.
+                    log.warning("a customer's presence could not be stored")
+                return True
+        return False
+
     async def subscribe(
         self, client: Client, names: Sequence[str], message: Message
-    ) -> None:
+    ) -> Ext | None:
         for name in names:
             self._check(client, name)
         identity = client.identity
         if CUSTOMERS_CHANNEL in names and isinstance(identity, Customer):
-            await self._listen(client, identity, message)
+            return await self._listen(client, identity, message)
+        return None
 
     async def unsubscribe(self, client: Client, names: Sequence[str]) -> None:
         if CUSTOMERS_CHANNEL in names and isinstance(client.identity, Customer):
-            await self._customers.leave(client.id, None)
-            self._customers.deafen(client.id)
+            await self._say_goodbye(client, None)
 
     async def publish(self, client: Client, message: Message) -> None:
         if message.channel == AGENTS_CHANNEL and isinstance(client.identity, Agent):
@@ -72,29 +99,35 @@ class ChatApplication:
             return
         raise RefusedError(403, "Publish denied", message.channel)
 
-    async def connect(self, client: Client, message: Message) -> None:
+    def connect(
+        self, client: Client, message: Message
+    ) -> Coroutine[Any, Any, None] | None:
         finished = self._delivery.acknowledge(client.id, _position(message))
-        if not isinstance(client.identity, Customer):
-            return
+        if isinstance(client.identity, Customer):
+            return self._present(client.id, finished)
+        return None
+
+    async def _present(self, client_id: str, finished: Sequence[Cursor]) -> None:
         try:
-            await self._customers.present(client.id, finished)
+            await self._customers.present(client_id, finished)
         except StoreError:
             # The poll must be held all the same; the next one says it again.
             log.warning("a customer's presence could not be stored")
 
     async def silent(self, client: Client) -> None:
-        if isinstance(client.identity, Customer):
+        # Unless it polled again before this was its turn.
+        if isinstance(client.identity, Customer) and client.silent:
             await self._customers.absent(client.id)
 
     async def left(self, client: Client, message: Message | None) -> None:
         if not isinstance(client.identity, Customer):
             self._agents.forget(client.id)
             return
+        if message is not None:
+            await self._say_goodbye(client, _position(message))
+            return
         try:
-            if message is None:
-                await self._customers.absent(client.id)
-            else:
-                await self._customers.leave(client.id, _position(message))
+            await self._customers.absent(client.id)
         finally:
             self._customers.deafen(client.id)
 
@@ -104,7 +137,18 @@ class ChatApplication:
         except IdentityError:
             return False
         client_id, position = message.client_id or "", _position(message)
-        return await self._customers.remembered(client_id, user, position)
+        try:
+            return await self._customers.remembered(client_id, user, position)
+        except StoreError:
+            log.warning("the goodbye of a forgotten client could not be stored")
+            return False
+
+    async def _say_goodbye(self, client: Client, position: int | None) -> None:
+        try:
+            await self._customers.leave(client.id, position)
+        except StoreError:
+            # The client is gone all the same; its leases end by themselves.
+            log.warning("a customer's goodbye could not be stored")
 
     def _check(self, client: Client, name: str) -> None:
         match name, client.identity:
@@ -116,13 +160,10 @@ class ChatApplication:
 
     async def _listen(
         self, client: Client, customer: Customer, message: Message
-    ) -> None:
+    ) -> Ext | None:
         key = _text(message.ext or {}, "serviceId") or customer.key
-        position = _position(message)
-        if position is None:
-            position = customer.position
-        # What the handshake said holds for the first subscription only.
-        client.identity = dataclasses.replace(customer, position=None)
+        replay = extensions.replay(message, CUSTOMERS_CHANNEL)
+        position = _first(_replayed(replay), _position(message), customer.position)
         if not key and not customer.user:
             raise RefusedError(
                 403, "Send gms_user, or ext serviceId", CUSTOMERS_CHANNEL
@@ -133,12 +174,39 @@ class ChatApplication:
             raise RefusedError(404, "Unknown service", CUSTOMERS_CHANNEL) from None
         except StoreError:
             raise RefusedError(503, "Try again", CUSTOMERS_CHANNEL) from None
+        # What the handshake said holds for the first subscription only.
+        client.identity = dataclasses.replace(customer, position=None)
+        return None if replay is None else self._told(client.id, position)
+
+    def _told(self, client_id: str, position: int | None) -> Ext | None:
+        """Answer `ext.replay`: where reading begins, and whether that leaves a gap."""
+        tip = self._customers.tip(client_id)
+        if tip is None:
+            return None
+        asked = tip if position is None else position
+        told = {"from": min(asked, tip), "tip": tip, "gap": NEWEST > asked > tip}
+        return {"replay": {CUSTOMERS_CHANNEL: told}}
 
 
 def _position(message: Message) -> int | None:
     """Return the position a client says it has; a wrong one says nothing."""
     value = (message.ext or {}).get("transcriptPosition")
     return None if value is None else read_position(value)
+
+
+def _replayed(value: object) -> int | None:
+    """Return the position that a replay value means: reading begins after it."""
+    match value:
+        case extensions.NEW_ONLY | "-1":
+            return NEWEST
+        case extensions.EVERYTHING | "-2":
+            return 0
+        case _:
+            return read_position(value)
+
+
+def _first(*positions: int | None) -> int | None:
+    return next((p for p in positions if p is not None), None)
 
 
 def _text(ext: dict[str, object], name: str) -> str:

@@ -1,7 +1,8 @@
 """What customers can do: ask for a chat, write, read, come and go."""
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 from cometd_chat.clock import Clock
@@ -62,7 +63,7 @@ class Customers:
         Raises: SessionNotFoundError.
         """
         session = await self._store.find(key)
-        if user and session.user and session.user != user:
+        if _foreign(session, user):
             raise SessionNotFoundError
         return session
 
@@ -92,12 +93,13 @@ class Customers:
         opening = Open(
             profile=profile, device=request.device, comet=request.comet, user=user
         )
-        done = await self._store.append(session.id, drafts, transition=opening)
-        if not done.repeated:
-            await self._presence.begin(
-                session.id, comet=request.comet, service=session.service
-            )
+        await self._store.append(session.id, drafts, transition=opening)
         session = await self._store.get(session.id)
+        if session.open:
+            # Also when repeated: perhaps because it failed here the first time.
+            await self._presence.begin(
+                session.id, comet=session.comet, service=session.service
+            )
         self._attach_readers(session)
         return session
 
@@ -156,11 +158,32 @@ class Customers:
         Raises: SessionNotFoundError for an unknown key.
         """
         self._readers[client_id] = key or user
-        for session in await self._readable(user, key):
-            if position is not None:
-                await self._store.acknowledge(session.id, position)
+        sessions = await self._readable(user, key)
+        position = _only(position, sessions)
+        for session in sessions:
+            if client_id not in self._readers:
+                return  # it left while the store was read
             start = session.acked if position is None else position
             self._delivery.attach(client_id, session, self._form(session), start)
+            if position is not None:
+                await self._store.acknowledge(session.id, position)
+        await self.present(client_id, ())
+
+    async def resume(self, old: str, new: str, position: int | None) -> None:
+        """Let a new client read on where an old one was."""
+        if old in self._readers:
+            self._readers[new] = self._readers.pop(old)
+        self._delivery.move(old, new)
+        if position is not None:
+            self._delivery.believe(new, position)
+        await self.present(new, ())
+        for session_id, cursor in self._delivery.cursors(new).items():
+            await self._presence.gone(session_id, old, cursor.acked, None)
+
+    def tip(self, client_id: str) -> int | None:
+        """Return the newest position of the one chat that the client reads."""
+        cursors = list(self._delivery.cursors(client_id).values())
+        return cursors[0].newest if len(cursors) == 1 else None
 
     def deafen(self, client_id: str) -> None:
         """Stop the client's reading; its chats go on."""
@@ -178,17 +201,28 @@ class Customers:
             self._presence.drop(cursor.session.id, client_id)
             await self._store.acknowledge(cursor.session.id, cursor.acked)
         for session_id, cursor in self._delivery.cursors(client_id).items():
-            if cursor.session.open:
+            # It may say goodbye while another of its chats is written.
+            if cursor.session.open and client_id in self._readers:
                 await self._presence.seen(session_id, client_id, cursor.acked)
 
     async def absent(self, client_id: str) -> None:
         """Note that the client has fallen silent."""
-        for session_id, cursor in self._delivery.cursors(client_id).items():
-            await self._presence.gone(session_id, client_id, cursor.acked, None)
+        gone = self._presence.gone
+        cursors = self._delivery.cursors(client_id)
+        # At once: a poll that comes while one of them is written must come after all.
+        await asyncio.gather(
+            *(gone(name, client_id, c.acked, None) for name, c in cursors.items())
+        )
 
     async def leave(self, client_id: str, position: int | None) -> None:
-        """Note that the client said goodbye, perhaps with the position it has."""
-        for session_id, cursor in self._delivery.cursors(client_id).items():
+        """Note that the client said goodbye, perhaps with the position it has.
+
+        Nothing is kept of it, even if that cannot be stored.
+        """
+        cursors = self._delivery.cursors(client_id)
+        self.deafen(client_id)
+        position = _only(position, cursors)
+        for session_id, cursor in cursors.items():
             # Apps disconnect when they read that the chat is over, before any poll
             # could confirm it.
             acked = cursor.sent if cursor.session.ended else cursor.acked
@@ -196,8 +230,13 @@ class Customers:
 
     async def remembered(self, client_id: str, user: str, position: int | None) -> bool:
         """Take the goodbye of a client that Bayeux forgot; tell if it had chats."""
-        sessions = [s for s in await self._store.of_client(client_id) if s.open]
+        sessions = [
+            session
+            for session in await self._store.of_client(client_id)
+            if session.open and not _foreign(session, user)
+        ]
         sessions = sessions or await self._store.of_user(user)
+        position = _only(position, sessions)
         for session in sessions:
             await self._presence.gone(session.id, client_id, 0, position)
         return bool(sessions)
@@ -235,6 +274,15 @@ class Customers:
             at=self._clock.time(),
             text=text,
         )
+
+
+def _foreign(session: Session, user: str) -> bool:
+    return bool(user and session.user) and session.user != user
+
+
+def _only(position: int | None, chats: Sized) -> int | None:
+    """Return the position if it can but mean the one chat that there is."""
+    return position if len(chats) == 1 else None
 
 
 def _merged(first: Profile, then: Profile) -> Profile:

@@ -1,5 +1,6 @@
 """Who a client or a caller is, and how that is found out."""
 
+import functools
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +11,25 @@ import jwt
 
 from cometd_chat.bayeux import Peer
 from cometd_chat.config import LiveConfig
+from cometd_chat.gms.values import fault
 from cometd_chat.model import Role
 
 LEEWAY = 30
 """Seconds by which the clocks of token makers may differ from ours."""
 
 MAX_USER = 256
-"""Longest `gms_user` in characters."""
+"""Longest name of a user or an agent in bytes of UTF-8."""
 
+# PyJWT takes tokens and key sets of wrong shapes, and keys that do not belong to the
+# algorithm of a token, for mistakes of its caller.
+_REFUSED = (
+    jwt.PyJWTError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 _ASYMMETRIC = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
 
 
@@ -81,9 +93,11 @@ class TokenAuth:
         options = self._live.current.agents
         claims = _verify(token, options.secret, options.jwks)
         name, services = claims.get("name"), claims.get("services", [])
+        if not isinstance(name, str) or not name:
+            name = claims["sub"]
         return Agent(
-            id=claims["sub"],
-            nickname=name if isinstance(name, str) and name else claims["sub"],
+            id=_sound(claims["sub"], "sub"),
+            nickname=_sound(name, "name"),
             role=_role(claims.get("role", "agent")),
             services=_services(services),
         )
@@ -96,12 +110,10 @@ class TokenAuth:
         if config.auth.gms_user == "signed":
             auth = config.auth
             claims = _verify(header, auth.customer_secret, auth.customer_jwks)
-            return str(claims["sub"])
+            return _sound(claims["sub"], "sub")
         if not _trusted(peer.address, config.server.trusted_proxies):
             return ""
-        if len(header) > MAX_USER:
-            raise IdentityError(f"gms_user is longer than {MAX_USER} characters")
-        return header
+        return _sound(header, "gms_user")
 
 
 def make_agent_token(secret: str, claims: Mapping[str, Any]) -> str:
@@ -124,7 +136,7 @@ def _verify(token: str, secret: str, jwks: Path | None) -> dict[str, Any]:
             leeway=LEEWAY,
             options={"require": ["sub"], "verify_aud": False},
         )
-    except (jwt.PyJWTError, OSError, ValueError) as exc:
+    except _REFUSED as exc:
         raise IdentityError(f"the token is refused: {type(exc).__name__}") from None
     if not isinstance(claims["sub"], str) or not claims["sub"]:
         raise IdentityError("the token names nobody")
@@ -132,12 +144,24 @@ def _verify(token: str, secret: str, jwks: Path | None) -> dict[str, Any]:
 
 
 def _jwk(token: str, path: Path) -> Any:
-    keys = jwt.PyJWKSet.from_json(path.read_text(encoding="utf-8"))
+    keys = _key_set(path, path.stat().st_mtime_ns)
     kid = jwt.get_unverified_header(token).get("kid")
     for key in keys.keys:
         if kid is None or key.key_id == kid:
             return key.key
     raise IdentityError("the token was signed with an unknown key")
+
+
+@functools.lru_cache(maxsize=4)
+def _key_set(path: Path, _version: int) -> jwt.PyJWKSet:
+    return jwt.PyJWKSet.from_json(path.read_text(encoding="utf-8"))
+
+
+def _sound(name: str, field: str) -> str:
+    """Return the name unless it could not be stored, or not be sent again."""
+    if wrong := fault(name, MAX_USER):
+        raise IdentityError(f"{field}: {wrong}")
+    return name
 
 
 def _role(name: object) -> Role:
@@ -167,4 +191,6 @@ def _trusted(
         peer = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # What a socket for both families shows of an IPv4 peer (RFC 4291 §2.5.5.2).
+    peer = getattr(peer, "ipv4_mapped", None) or peer
     return any(peer in network for network in proxies)

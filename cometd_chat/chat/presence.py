@@ -7,12 +7,13 @@ writes what has gathered. Coming back, going away and falling silent are written
 once, for agents and pushes depend on them.
 """
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
-from cometd_chat.store import SessionNotFoundError, Store
+from cometd_chat.store import SessionNotFoundError, Store, StoreUnavailableError
 
 REST = "rest"
 """Stands for the client id where a customer polls without Bayeux."""
@@ -22,7 +23,6 @@ REST = "rest"
 class _Lease:
     until: float
     acked: int
-    stored: int
 
 
 class Presence:
@@ -55,8 +55,13 @@ class Presence:
         if lease is None or lease.until < needed:
             # A little more than needed, or each poll would have to write.
             until = needed + options.offline_after / 2
-            self._leases[key] = _Lease(until, acked, acked)
-            await self._store.mark_present(session_id, client_id, until, acked)
+            self._leases[key] = _Lease(until, acked)
+            self._dirty.discard(key)
+            try:
+                await self._store.mark_present(session_id, client_id, until, acked)
+            except StoreUnavailableError:
+                self._leases.pop(key, None)  # so that the next poll tries again
+                raise
             if lease is None:  # the time that `begin` gave is used
                 await self._store.mark_absent(session_id, REST, now)
         elif acked > lease.acked:
@@ -85,15 +90,20 @@ class Presence:
     async def flush(self) -> None:
         """Write the acknowledged positions that have moved; call it often."""
         dirty, self._dirty = self._dirty, set()
-        for session_id, client_id in dirty:
-            lease = self._leases.get((session_id, client_id))
-            if lease is None or lease.acked <= lease.stored:
-                continue
-            lease.stored = lease.acked
-            try:
-                await self._store.acknowledge(session_id, lease.acked)
-            except SessionNotFoundError:
-                self._leases.pop((session_id, client_id), None)
+        # All at once, for a store writes what comes together with one sync.
+        await asyncio.gather(*map(self._write, dirty))
+
+    async def _write(self, key: tuple[str, str]) -> None:
+        if (lease := self._leases.get(key)) is None:
+            return
+        try:
+            await self._store.acknowledge(key[0], lease.acked)
+        except SessionNotFoundError:
+            self.drop(*key)
+        except StoreUnavailableError:
+            if self._leases.get(key) is lease:
+                self._dirty.add(key)
+            raise
 
     async def sweep(self) -> None:
         """Let leases end whose node died; call it about once a second."""

@@ -89,7 +89,7 @@ def token(
         "role": role,
         "services": list(services),
         "iat": now,
-        "exp": now + max(round(ttl), 1),
+        "exp": now + round(ttl),
     }
     click.echo(make_agent_token(_key(path), claims))
 

@@ -8,7 +8,6 @@ import shutil
 import socket
 import ssl
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ import click
 from cometd_chat import app
 from cometd_chat.agent_secret import SecretFileError
 from cometd_chat.config import Config, load
+from cometd_chat.config.check import is_loopback
 from cometd_chat.demo import StepError, play
 from cometd_chat.store import StoreError
 
@@ -91,18 +91,11 @@ def _environment(host: str | None, port: int | None) -> dict[str, str]:
 
 def _require_loopback(path: Path | None, env: dict[str, str]) -> None:
     config = load(path, env).config
-    if config is not None and not _is_loopback(config.server.host):
+    if config is not None and not is_loopback(config.server.host):
         raise click.UsageError(
             "--demo believes every caller's gms_user, so it listens on this machine "
             f"only, for instance on 127.0.0.1: {config.server.host} is open to others"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _welcome(url: str, config: Config, path: Path | None) -> str:

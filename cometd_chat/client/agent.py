@@ -137,11 +137,21 @@ async def follow_chats(agent: AgentClient) -> AsyncIterator[Json]:
     Raises: RefusedError.
     """
     shown: dict[str, Json] = {}
-    async for data in _told(agent, lambda: agent.operate("listChats")):
+
+    async def ask() -> None:
+        if shown:  # some may have ended while nobody listened
+            await agent.operate("listChats", state="ended")
+        await agent.operate("listChats")
+
+    async for data in _told(agent, ask):
         for chat in data.get("chats", ()):
-            if shown.get(chat["chatId"]) != chat:
-                shown[chat["chatId"]] = chat
-                yield chat
+            chat_id, ended = chat["chatId"], chat["state"] == "ended"
+            if shown.get(chat_id) == chat or (ended and chat_id not in shown):
+                continue
+            shown[chat_id] = chat
+            if ended:
+                del shown[chat_id]
+            yield chat
 
 
 async def _told(

@@ -162,6 +162,7 @@ def _error(reply: Json) -> tuple[int, str]:
     """Split `code:arguments:text` (Bayeux 1.0 §5.2)."""
     error = str(reply.get("error", "the server gives no reason"))
     code, _, rest = error.partition(":")
+    _, _, text = rest.partition(":")
     if not code.isdecimal():
         return 0, error
-    return int(code), rest.rpartition(":")[2] or error
+    return int(code), text or error

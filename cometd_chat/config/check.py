@@ -49,7 +49,7 @@ def _problem(finding: Finding, origins: Origins) -> Problem:
     )
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -59,7 +59,7 @@ def _loopback(host: str) -> bool:
 def _forgeable_user(config: Config) -> Iterator[Finding]:
     server, auth = config.server, config.auth
     guarded = server.trusted_proxies or auth.i_understand_gms_user_is_spoofable
-    if auth.gms_user == "trusted" and not guarded and not _loopback(server.host):
+    if auth.gms_user == "trusted" and not guarded and not is_loopback(server.host):
         message = (
             f" = trusted on {server.host} without trusted_proxies: every caller can "
             "pose as any user. Set [server] trusted_proxies, or "
@@ -70,7 +70,7 @@ def _forgeable_user(config: Config) -> Iterator[Finding]:
 
 def _readable_traffic(config: Config) -> Iterator[Finding]:
     server = config.server
-    if _loopback(server.host) or server.tls_cert or server.trusted_proxies:
+    if is_loopback(server.host) or server.tls_cert or server.trusted_proxies:
         return
     message = (
         f" = {server.host} without tls_cert and without trusted_proxies: traffic is "

@@ -310,6 +310,14 @@ def _channel(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", text):
+        raise RejectedError
+    return text
+
+
+ORIGINS = listing("list of origins", _origin, allowed="such as https://www.example.com")
+
 CHANNELS = listing("list of channels", _channel, allowed="such as /news or /news/**")
 
 

@@ -18,6 +18,7 @@ from cometd_chat.config.kinds import (
     FILE,
     HOST,
     NETWORKS,
+    ORIGINS,
     SECRET,
     STORE_URL,
     TEXT,
@@ -155,6 +156,12 @@ class ServerOptions:
         "Networks of the reverse proxies whose forwarding headers are believed.",
         reload=Reload.RESTART,
     )
+    allowed_origins: tuple[str, ...] = option(
+        ORIGINS,
+        (),
+        "Web pages of other hosts that may talk to the server, such as "
+        "https://www.example.com; * allows all.",
+    )
     tls_cert: Path | None = option(
         FILE,
         None,
@@ -206,8 +213,8 @@ class BayeuxOptions:
         "Channels on which clients may publish to each other.",
     )
     transports: tuple[str, ...] = option(
-        names("transport", "long-polling", least=1),
-        ("long-polling",),
+        names("transport", "websocket", "long-polling", "callback-polling", least=1),
+        ("websocket", "long-polling", "callback-polling"),
         "Transports offered in the handshake.",
     )
     sweep_period: float = option(
@@ -281,7 +288,7 @@ class AuthOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOptions:
-    """How agents prove who they are; without either option there are no agents."""
+    """How agents prove who they are; without either, a secret is made."""
 
     secret: str = option(
         SECRET,

@@ -103,7 +103,8 @@ SECTIONS = (
     Section(
         title="agents",
         own=(AgentOptions,),
-        sentence="How agents prove who they are. Without an option, nobody can be one.",
+        sentence="How agents prove who they are. Without an option, a secret is made "
+        "at the first start and kept beside the database.",
     ),
     Section(
         title="limits",

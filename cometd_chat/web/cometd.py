@@ -1,7 +1,9 @@
-"""The long-polling endpoint: requests to messages, decisions to responses.
+"""The endpoint behind all transports: batches of messages to responses.
 
-Knows Bayeux and HTTP, and nothing of chat: who may do what is asked of an
-`Application`, what is to be sent comes from an `Outbox`.
+Knows Bayeux and exchanges, and nothing of chat: who may do what is asked of an
+`Application`, what is to be sent comes from an `Outbox`. The transports
+(`long_polling.py`, `websocket.py`) parse, call `serve()`, and tell with `ended()`
+what became of the response.
 
 A held connect is registered before anything else is awaited for it, and looked for
 in the outbox afterwards: whatever comes in between wakes it. So no event can fall
@@ -10,29 +12,24 @@ between the look and the hold.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeAlias
 
-from aiohttp import web
+from msgspec import Raw
 
 from cometd_chat import bayeux
 from cometd_chat.clock import Clock
 
 from .exchange import DISPLACED, Exchange
-from .limits import read_body
 
 log = logging.getLogger(__name__)
 
-CONFIRMATION_TRIES = 15
-CONFIRMATION_PAUSE = 0.02
-"""Seconds, times the tries: longer than hosts delay the acknowledgement of TCP."""
+Item: TypeAlias = bayeux.Message | bayeux.Reply
+"""A message, or the reply that refuses what was none."""
 
 
 class CometdEndpoint:
-    """Serves long-polling for one `BayeuxServer`.
-
-    `body_timeout` is in seconds, from the head of a request to its last byte.
-    """
+    """Serves the clients of one `BayeuxServer`, whichever transport they use."""
 
     def __init__(
         self,
@@ -40,35 +37,69 @@ class CometdEndpoint:
         application: bayeux.Application,
         outbox: bayeux.Outbox,
         clock: Clock,
-        limits: bayeux.Limits,
-        body_timeout: float = 10.0,
+        *,
+        timestamps: bool = False,
     ) -> None:
         self._server = server
         self._application = application
         self._outbox = outbox
         self._clock = clock
-        self._limits = limits
-        self._body_timeout = body_timeout
+        self._timestamps = timestamps
         self._held: dict[str, Exchange] = {}
         self._answered: dict[str, Exchange] = {}
+        self._failed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
-    async def post(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request; any path suffix and any content type are welcome."""
-        body = await read_body(request, self._body_timeout)
-        try:
-            batch = bayeux.screen(bayeux.parse(body, self._limits))
-        except bayeux.BodyError as exc:
-            return web.Response(status=exc.status, text=f"{exc}\n")
-        exchange = Exchange(request)
-        try:
-            await self._serve(exchange, batch)
-            return await exchange.respond()
-        except ConnectionError:
-            return self._unwritten(exchange)
-        finally:
-            self._ended(exchange)
+    async def serve(
+        self, exchange: Exchange, batch: Sequence[Item], peer: bayeux.Peer
+    ) -> None:
+        """Serve the messages of one request.
+
+        Returns when the response is on its way, or held. Whoever calls must call
+        `ended()` once the response was written, or could not be.
+        """
+        exchange.received_at = self._clock.time()
+        items = bayeux.screen(batch)
+        for item in items:
+            decision = self._decide(item, peer, alone=len(items) == 1)
+            if isinstance(decision, bayeux.Connect):
+                exchange.connect = decision
+            else:
+                exchange.add(item, await self._settle(decision, peer))
+        if exchange.connect is None:
+            self._finish(exchange, [])
+        else:
+            await self._connect(exchange, exchange.connect)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Note that the exchange is over; `exchange.written` tells how it went."""
+        if exchange.connect is None:
+            return
+        client, poll = exchange.connect.client, exchange.connect.poll
+        if self._held.get(client.id) is exchange:
+            del self._held[client.id]
+        if self._answered.get(client.id) is exchange and not exchange.written:
+            del self._answered[client.id]
+            self._outbox.lost(client.id)
+        if self._server.client(client.id) is not client:
+            self._answered.pop(client.id, None)
+        now = self._clock.monotonic()
+        self._server.answered(client, poll, now, events=exchange.carries)
+
+    def disconnected(self, connection: object, client_id: str) -> None:
+        """Note the end of a connection that carried many exchanges.
+
+        What went out last on it, and was not followed by another poll there, may
+        be lost with it.
+        """
+        last = self._answered.get(client_id)
+        if last is not None and last.connection is connection:
+            del self._answered[client_id]
+            self._outbox.lost(client_id)
+        held = self._held.get(client_id)
+        if held is not None and held.connection is connection:
+            self._drop(client_id, held)
 
     def wake(self, client_id: str) -> None:
         """Answer the client's held connect if something waits for it."""
@@ -83,6 +114,9 @@ class CometdEndpoint:
                 self._drop(client_id, exchange)
         for client_id, exchange in list(self._answered.items()):
             self._confirm(client_id, exchange)
+        failed, self._failed = self._failed, set()
+        for client_id in failed:
+            self.wake(client_id)
         for happened in self._server.sweep(self._clock.monotonic()):
             self._happened(happened)
 
@@ -94,27 +128,7 @@ class CometdEndpoint:
             self.wake(client_id)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(
-        self, exchange: Exchange, batch: list[bayeux.Message | bayeux.Reply]
-    ) -> None:
-        peer = bayeux.Peer(
-            headers=exchange.request.headers, address=exchange.request.remote or ""
-        )
-        connect: bayeux.Connect | None = None
-        for item in batch:
-            decision = self._decide(item, peer, alone=len(batch) == 1)
-            if isinstance(decision, bayeux.Connect):
-                connect = decision
-            else:
-                exchange.replies.append(await self._settle(decision, peer))
-        if connect is None:
-            exchange.finish([])
-        else:
-            await self._connect(exchange, connect)
-
-    def _decide(
-        self, item: bayeux.Message | bayeux.Reply, peer: bayeux.Peer, *, alone: bool
-    ) -> bayeux.Decision:
+    def _decide(self, item: Item, peer: bayeux.Peer, *, alone: bool) -> bayeux.Decision:
         if isinstance(item, bayeux.Reply):
             return item
         client = self._server.client(item.client_id or "")
@@ -145,8 +159,10 @@ class CometdEndpoint:
             case bayeux.Publish():
                 return await self._publish(request)
             case bayeux.Disconnect(client, message, reply):
-                await self._application.left(client, message)
-                self._release(client)
+                try:
+                    await self._application.left(client, message)
+                finally:
+                    self._release(client)
                 return reply
 
     async def _handshake(
@@ -156,19 +172,42 @@ class CometdEndpoint:
             identity = await self._application.handshake(message, peer)
         except bayeux.RefusedError as exc:
             return self._server.refuse(message, str(exc), exc.reconnect)
-        return self._server.admit(message, identity, self._clock.monotonic())
+        now = self._clock.monotonic()
+        reply = self._server.admit(message, identity, now, peer.browser)
+        asked = bayeux.extensions.resume(message)
+        if reply.successful and asked is not None:
+            await self._resume(asked, reply, peer)
+        return reply
+
+    async def _resume(
+        self, asked: bayeux.extensions.Resume, reply: bayeux.Reply, peer: bayeux.Peer
+    ) -> None:
+        """Let the new client go on where a former one was, if that is still known."""
+        old = self._server.client(asked.client_id)
+        new = self._server.client(str(reply.client_id))
+        resumed = (
+            old is not None
+            and new is not None
+            and self._application.allows(old, peer)
+            and await self._application.resume(old, new, asked.position)
+        )
+        if resumed and old is not None and new is not None:
+            self._server.resume(old, new)
+            self._release(old)
+        told = {"clientId": asked.client_id, "resumed": resumed}
+        reply.ext = {**(reply.ext or {}), "resume": told}
 
     async def _subscribe(self, asked: bayeux.Subscribe) -> bayeux.Reply:
-        reply = self._server.subscribe(asked.client, asked.message)
-        if not reply.successful:
-            return reply
+        client, names, message = asked.client, asked.channels, asked.message
         try:
-            await self._application.subscribe(
-                asked.client, asked.channels, asked.message
-            )
+            ext = await self._application.subscribe(client, names, message)
         except bayeux.RefusedError as exc:
-            asked.client.subscriptions.difference_update(asked.channels)
-            reply.successful, reply.error = False, str(exc)
+            return bayeux.refusal(message, str(exc))
+        reply = self._server.subscribe(client, message)
+        if reply.successful:
+            reply.ext = ext or bayeux.UNSET
+        else:  # it left while the application was asked
+            await self._application.unsubscribe(client, names)
         return reply
 
     async def _publish(self, publish: bayeux.Publish) -> bayeux.Reply:
@@ -180,22 +219,32 @@ class CometdEndpoint:
 
     async def _connect(self, exchange: Exchange, connect: bayeux.Connect) -> None:
         client, client_id = connect.client, connect.client.id
+        if client.poll is not connect.poll:
+            exchange.refuse(DISPLACED)  # while its neighbours were carried out
+            return
         if (former := self._held.pop(client_id, None)) is not None:
             former.refuse(DISPLACED)
-        exchange.client, exchange.poll = client, connect.poll
         exchange.due = not connect.poll.wait or self._closing
         exchange.reading = True
         self._held[client_id] = exchange
-        if (last := self._answered.get(client_id)) is not None:
-            lost = await _lost(last, exchange)
-            if self._held.get(client_id) is not exchange:
-                return  # displaced meanwhile: the newer connect decides
-            self._answered.pop(client_id, None)
-            if lost:
-                self._outbox.lost(client_id)
-        await self._application.connect(client, connect.message)
+        arrived = await self._arrived(exchange, connect)
+        if self._held.get(client_id) is not exchange:
+            return  # displaced meanwhile: the newer connect decides
+        self._answered.pop(client_id, None)
+        if not arrived:
+            self._outbox.lost(client_id)
+        later = self._application.connect(client, connect.message)
         exchange.reading = False
         self.wake(client_id)
+        if later is not None:
+            self._spawn(later)
+
+    async def _arrived(self, exchange: Exchange, connect: bayeux.Connect) -> bool:
+        """Tell whether the client has the answer to its connect before this one."""
+        if connect.acknowledged is not None:
+            return connect.acknowledged
+        last = self._answered.get(connect.client.id)
+        return last is None or not await last.lost(exchange)
 
     def _confirm(self, client_id: str, last: Exchange) -> None:
         """Stop watching a response that arrived at the peer's host, or died."""
@@ -218,21 +267,34 @@ class CometdEndpoint:
             self._held.pop(client_id, None)
             if events:
                 self._answered[client_id] = exchange
-            exchange.finish(events)
+            self._finish(exchange, events)
+
+    def _finish(self, exchange: Exchange, events: list[Raw]) -> None:
+        now = self._clock.time()
+        exchange.sync(now)
+        if self._timestamps:
+            exchange.stamp(bayeux.extensions.timestamp(now))
+        exchange.finish(events)
 
     async def _catch_up(self, client_id: str, exchange: Exchange) -> None:
         try:
             await self._outbox.catch_up(client_id)
-        except Exception:
-            # A task boundary: the poll must be answered whatever went wrong, and
-            # the entries stay where they are until the next one.
-            log.exception("cannot read what waits for a client")
-            self._held.pop(client_id, None)
-            exchange.finish([])
-        finally:
-            exchange.reading = False
-        if self._held.get(client_id) is exchange:
+        except Exception as exc:  # noqa: BLE001 - a task boundary
+            # The poll stays held, and looks again with each sweep, until it is due.
+            log.warning("what waits cannot be read: %s", type(exc).__name__)
+            failed = True
+        else:
+            failed = False
+        exchange.reading = False
+        if self._held.get(client_id) is not exchange:
+            return
+        if not failed:
             self._answer(client_id, exchange)
+        elif exchange.due:
+            del self._held[client_id]
+            self._finish(exchange, [])
+        else:
+            self._failed.add(client_id)
 
     def _release(self, client: bayeux.Client) -> None:
         if exchange := self._held.get(client.id):
@@ -252,42 +314,10 @@ class CometdEndpoint:
             case bayeux.Expired(client):
                 self._spawn(self._application.left(client, None))
 
-    def _unwritten(self, exchange: Exchange) -> web.StreamResponse:
-        client = exchange.client
-        if client is not None and self._answered.get(client.id) is exchange:
-            del self._answered[client.id]
-            self._outbox.lost(client.id)
-        return web.Response(status=DISPLACED)
-
-    def _ended(self, exchange: Exchange) -> None:
-        client, poll = exchange.client, exchange.poll
-        if client is None or poll is None:
-            return
-        if self._held.get(client.id) is exchange:
-            del self._held[client.id]
-        if self._server.client(client.id) is not client:
-            self._answered.pop(client.id, None)
-        self._server.answered(client, poll, self._clock.monotonic())
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(_guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _lost(last: Exchange, now: Exchange) -> bool:
-    """Tell whether there is proof that the last response did not arrive.
-
-    On the same connection HTTP/1.1 proves the contrary: responses come in order. On
-    another one, the bytes may only wait for a delayed acknowledgement of TCP.
-    """
-    if last.request.transport is now.request.transport:
-        return False
-    for _ in range(CONFIRMATION_TRIES):
-        if not last.unconfirmed:
-            return last.doubtful and last.dead
-        await asyncio.sleep(CONFIRMATION_PAUSE)
-    return True
 
 
 async def _guarded(work: Coroutine[Any, Any, None]) -> None:

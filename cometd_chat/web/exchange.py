@@ -1,19 +1,29 @@
-"""One HTTP request that carries Bayeux messages, and the response it will get."""
+"""One request that carries Bayeux messages, and the response it will get.
+
+An `Exchange` collects replies until the response can go out, at once or after a
+hold. How it goes out differs: HTTP answers each request (`HttpExchange`), a
+WebSocket carries many exchanges (`web/websocket.py`).
+"""
 
 import asyncio
 import fcntl
 import struct
 import termios
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
 
 from aiohttp import web
 from msgspec import Raw
 
 from cometd_chat import bayeux
 
-HEADERS = {
+JSON_HEADERS = {
     "Content-Type": "application/json; charset=utf-8",
     "Cache-Control": "no-store",
+}
+SCRIPT_HEADERS = {
+    "Content-Type": "text/javascript; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
 }
 DISPLACED = 500
 """Status of a connect whose place was taken by a newer one.
@@ -22,41 +32,84 @@ CometD's choice: clients ignore the failure, for its id is no longer theirs, and
 browsers do not repeat it by themselves as they do with 408 (CometD issue 800).
 """
 
+CONFIRMATION_TRIES = 15
+CONFIRMATION_PAUSE = 0.02
+"""Seconds, times the tries: longer than hosts delay the acknowledgement of TCP."""
 
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """Collects replies until the response can go out, at once or after a hold."""
 
-    request: web.Request
-    replies: list[bayeux.Reply] = field(default_factory=list)
-    client: bayeux.Client | None = None
-    poll: bayeux.Poll | None = None
-    due: bool = False
-    reading: bool = False
-    written: bool = False
-    doubtful: bool = False
-    outcome: asyncio.Future[bytes | int] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
+class Exchange(ABC):
+    """A request and its response. `connection` tells which ones share a socket."""
+
+    __slots__ = (
+        "carries",
+        "connect",
+        "connection",
+        "doubtful",
+        "due",
+        "reading",
+        "received_at",
+        "replies",
+        "syncs",
+        "written",
     )
 
-    @property
-    def dead(self) -> bool:
-        """Tell whether the connection is known to be gone."""
-        transport = self.request.transport
-        return transport is None or transport.is_closing()
+    def __init__(self, connection: object) -> None:
+        self.connection = connection
+        self.replies: list[bayeux.Reply] = []
+        self.connect: bayeux.Connect | None = None
+        self.syncs: list[tuple[bayeux.Message, bayeux.Reply]] = []
+        self.received_at = 0.0
+        self.carries = False
+        self.due = False
+        self.reading = False
+        self.written = False
+        self.doubtful = False
 
     @property
+    @abstractmethod
+    def dead(self) -> bool:
+        """Tell whether the connection is known to be gone."""
+
+    @property
+    @abstractmethod
     def unconfirmed(self) -> bool:
         """Tell whether the peer's host has not confirmed all of the response yet.
 
-        A phone that lost its network confirms nothing, while writing to it goes
-        on succeeding. False where the system cannot tell any more.
+        A phone that lost its network confirms nothing, while writing to it goes on
+        succeeding. False where the system cannot tell any more.
         """
-        if not self.written:
-            return True
-        transport = self.request.transport
-        sock = None if transport is None else transport.get_extra_info("socket")
-        return sock is not None and _unconfirmed_bytes(sock.fileno()) > 0
+
+    @abstractmethod
+    def refuse(self, status: int) -> None:
+        """End without any Bayeux message."""
+
+    @abstractmethod
+    def send(self, body: bytes) -> None:
+        """Let the response go out."""
+
+    def add(self, item: bayeux.Message | bayeux.Reply, reply: bayeux.Reply) -> None:
+        """Add the reply to a message of the request."""
+        self.replies.append(reply)
+        if isinstance(item, bayeux.Message) and item.ext:
+            self.syncs.append((item, reply))
+
+    def sync(self, now: float) -> None:
+        """Answer what messages asked of the clock, now that they are answered."""
+        received, sent = round(self.received_at * 1000), round(now * 1000)
+        if self.connect is not None and self.connect.message.ext:
+            self.syncs.append((self.connect.message, self.connect.poll.reply))
+        for message, reply in self.syncs:
+            told = bayeux.extensions.timesync(message, received, sent)
+            if told is not None:
+                reply.ext = {**(reply.ext or {}), "timesync": told}
+
+    def stamp(self, timestamp: str) -> None:
+        """Tell in each reply when it was sent."""
+        for reply in [*self.replies, *self._connect_reply()]:
+            reply.timestamp = timestamp
+
+    def _connect_reply(self) -> list[bayeux.Reply]:
+        return [] if self.connect is None else [self.connect.poll.reply]
 
     def finish(self, events: list[Raw]) -> None:
         """Answer: replies first, then events, the connect's own reply last.
@@ -65,38 +118,100 @@ class Exchange:
         whose subscription they have not seen confirmed; the connect's reply comes
         last because clients confirm by it what came before.
         """
-        connect = [self.poll.reply] if self.poll else []
-        self._settle(bayeux.encode([*self.replies, *events, *connect]))
+        self.carries = bool(events)
+        self.send(bayeux.encode([*self.replies, *events, *self._connect_reply()]))
+
+    async def lost(self, now: "Exchange") -> bool:
+        """Tell, as the client's next poll is here, if this response did not arrive.
+
+        On the same connection the poll proves the contrary: responses come in
+        order. On another one it proves nothing, and bytes that are not confirmed
+        may only wait for a delayed acknowledgement of TCP.
+        """
+        if self.connection is now.connection:
+            return False
+        for _ in range(CONFIRMATION_TRIES):
+            if not self.unconfirmed:
+                return self.doubtful and self.dead
+            await asyncio.sleep(CONFIRMATION_PAUSE)
+        return True
+
+
+class HttpExchange(Exchange):
+    """An exchange by one HTTP request; `callback` makes the response a script."""
+
+    __slots__ = ("_callback", "_outcome", "_request")
+
+    def __init__(self, request: web.Request, callback: str = "") -> None:
+        super().__init__(request.transport)
+        self._request = request
+        self._callback = callback
+        self._outcome: asyncio.Future[bytes | int] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    @property
+    def dead(self) -> bool:
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
+
+    @property
+    def unconfirmed(self) -> bool:
+        return not self.written or unconfirmed_bytes(self._request.transport) > 0
+
+    def send(self, body: bytes) -> None:
+        self._settle(body)
 
     def refuse(self, status: int) -> None:
-        """End without any Bayeux message."""
         self._settle(status)
-
-    def _settle(self, outcome: bytes | int) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
 
     async def respond(self) -> web.StreamResponse:
         """Wait for the outcome and write it.
 
         Raises: ConnectionError when it could not be written.
         """
-        outcome = await self.outcome
-        if isinstance(outcome, int):
-            response = web.Response(status=outcome)
-        else:
-            response = web.Response(body=outcome, headers=HEADERS)
+        outcome = await self._outcome
         if self.dead:
             raise ConnectionResetError
-        await response.prepare(self.request)
+        response = self._response(outcome)
+        await response.prepare(self._request)
         await response.write_eof()
         self.written = True
         return response
 
+    def _response(self, outcome: bytes | int) -> web.Response:
+        if isinstance(outcome, int):
+            return web.Response(status=outcome)
+        if self._callback:
+            script = script_call(self._callback, outcome)
+            return web.Response(body=script, headers=SCRIPT_HEADERS)
+        return web.Response(body=outcome, headers=JSON_HEADERS)
 
-def _unconfirmed_bytes(fd: int) -> int:
+    def _settle(self, outcome: bytes | int) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+
+
+def script_call(callback: str, body: bytes) -> bytes:
+    """Return a script that calls the function with the messages.
+
+    The comment in front keeps the body from being taken for another kind of file
+    (Rosetta Flash); the escapes keep texts from ending the script or its line.
+    """
+    safe = body.replace(b"<", b"\\u003c")
+    safe = safe.replace(b"\xe2\x80\xa8", b"\\u2028").replace(
+        b"\xe2\x80\xa9", b"\\u2029"
+    )
+    return b"/**/%b(%b);" % (callback.encode(), safe)
+
+
+def unconfirmed_bytes(transport: asyncio.BaseTransport | None) -> int:
+    """Return how many written bytes the peer's host has not confirmed; 0 if unknown."""
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if sock is None:
+        return 0
     try:
-        packed = fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4))
+        packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # closed meanwhile
         return 0
     (count,) = struct.unpack("i", packed)

@@ -310,8 +310,8 @@ def test_nesting_beyond_the_stack_is_refused_whatever_the_limit(depth: int) -> N
 @pytest.mark.parametrize(
     "hostile",
     [
-        b"[" * 7 + b'"' + b'\\"' * 130_000,
-        b"[" * 7 + b'"\\' * 130_000,
+        b'"' + b'\\"' * 130_000 + b"[" * 7,
+        b'"\\' * 130_000 + b"[" * 7,
         b"[" * 262_144,
         b"[]," * 87_000,
         b'[""' + b',""' * 87_000 + b"]" + b"{" * 7,

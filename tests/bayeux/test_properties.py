@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     consumes,
     invariant,
+    multiple,
     rule,
 )
 
@@ -232,6 +233,9 @@ class Expected:
         return happened
 
 
+TIMES = st.sampled_from([0.4, OFFLINE / 2, OFFLINE, TIMEOUT, FORGET / 2, FORGET])
+
+
 class Clients(RuleBasedStateMachine):
     """Clients come, poll, speak, leave and fall silent; a model tells what is due."""
 
@@ -263,12 +267,12 @@ class Clients(RuleBasedStateMachine):
         alone=st.booleans(),
         asked=st.sampled_from([None, 0, 500, 10_000, 10**9]),
     )
-    def poll(self, client: Client, *, alone: bool, asked: int | None) -> Connect | None:
+    def poll(self, client: Client, *, alone: bool, asked: int | None) -> Any:
         expected = self.model.get(client.id)
         fields = {} if asked is None else {"advice": {"timeout": asked}}
         if expected is None:
             self.refused(client, "/meta/connect")
-            return None
+            return multiple()
         decision = connect(self.server, client, self.now, alone=alone, **fields)
         hold = TIMEOUT if asked is None else min(TIMEOUT, asked / 1000)
         held = alone and expected.connected and hold > 0
@@ -281,9 +285,7 @@ class Clients(RuleBasedStateMachine):
         return decision
 
     @rule(connected=polls)
-    def answer(self, connected: Connect | None) -> None:
-        if connected is None:
-            return
+    def answer(self, connected: Connect) -> None:
         client, poll = connected.client, connected.poll
         self.server.answered(client, poll, self.now)
         expected = self.model.get(client.id)
@@ -291,6 +293,13 @@ class Clients(RuleBasedStateMachine):
             expected.poll = None
             expected.connected = True
             expected.answered = self.now
+
+    @rule(client=known, seconds=st.sampled_from([0.0, 1.0, TIMEOUT]))
+    def poll_and_answer(self, client: Client, seconds: float) -> None:
+        connected = self.poll(client, alone=True, asked=None)
+        if isinstance(connected, Connect):
+            self.now += seconds
+            self.answer(connected)
 
     @rule(
         client=known,
@@ -319,9 +328,14 @@ class Clients(RuleBasedStateMachine):
     def come_late(self, client: Client) -> None:
         self.refused(client, "/meta/connect")
 
-    @rule(seconds=st.sampled_from([0.0, 0.4, 1.0, OFFLINE, TIMEOUT, 120.0, FORGET]))
+    @rule(seconds=TIMES)
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
+
+    @rule(seconds=TIMES)
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.sweep()
 
     @rule()
     def sweep(self) -> None:
@@ -349,6 +363,11 @@ class Clients(RuleBasedStateMachine):
         assert self.server._clients.keys() == self.model.keys()
 
     @invariant()
+    def silence_is_what_the_model_says(self) -> None:
+        for expected in self.model.values():
+            assert expected.client.silent is expected.silent
+
+    @invariant()
     def nobody_is_both_known_and_remembered_as_gone(self) -> None:
         assert not self.server._clients.keys() & self.server._tombstones.keys()
         assert self.server._tombstones.keys() <= self.left
@@ -373,4 +392,4 @@ class Clients(RuleBasedStateMachine):
 
 
 TestClients = Clients.TestCase
-TestClients.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestClients.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

@@ -54,6 +54,8 @@ class CometdJs(Watched):
     each in order of arrival.
     """
 
+    driver = DRIVER
+
     def __init__(self) -> None:
         super().__init__()
         self.events: list[Json] = []
@@ -67,7 +69,7 @@ class CometdJs(Watched):
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             find_node(),
-            str(DRIVER),
+            str(self.driver),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LONGEST_LINE,

@@ -174,6 +174,21 @@ class AnyOrder(RuleBasedStateMachine):
             phone.reading = None
             self._take(client)
 
+    @precondition(lambda self: any(p.reading is None for p in self.phones.values()))
+    @rule(data=strategies.data(), arrived=strategies.booleans())
+    def resume(self, data: strategies.DataObject, arrived: bool) -> None:
+        """The phone comes as a new client, for which the old one's things are kept."""
+        names = [n for n, p in self.phones.items() if p.reading is None]
+        client = data.draw(strategies.sampled_from(names))
+        phone = self.phones[client]
+        if arrived:
+            phone.accept(phone.on_the_way)
+        self.delivery.move(client, "new")
+        self.delivery.move("new", client)
+        if len(phone.accepted) == 1:
+            self.delivery.believe(client, *phone.accepted.values())
+        self._poll(client)
+
     @rule(client=clients)
     def leave(self, client: str) -> None:
         self.delivery.forget(client)

@@ -568,6 +568,70 @@ def test_a_store_that_fails_is_asked_again(store, delivery, stop):
     assert delivery.take("c") == [Raw(b'["s",true,[1,2]]')]
 
 
+def test_a_new_client_goes_on_where_the_old_one_was(store, delivery):
+    listening(store, delivery, 2)
+    delivery.attach("d", store.session("s"), render, 2)
+    assert positions(delivery, "c") == [1, 2]
+    delivery.acknowledge("c")
+    delivery.post("c", b'"one"')
+    store.append("s")
+    assert taken(delivery, "c") == ["one", [3]]
+    store.append("s")
+    names = woken(delivery)
+    delivery.move("c", "new")
+    assert names == ["new"]
+    assert (delivery.cursors("c"), taken(delivery, "c")) == ({}, [])
+    assert delivery.watchers("s").keys() == {"d", "new"}
+    assert taken(delivery, "new") == ["one", [3, 4]]
+    store.append("s")
+    delivery.acknowledge("new")
+    assert taken(delivery, "new") == [[5]]
+
+
+@pytest.mark.parametrize("stops", range(4))
+def test_a_read_of_the_old_client_serves_the_new_one(store, delivery, stops):
+    delivery.attach("c", store.create("s", 2), render, 0)
+    reading = Running(delivery.catch_up("c"))
+    for _ in range(stops):
+        reading.step()
+    delivery.move("c", "new")
+    reading.finish()
+    assert drained(delivery, "new") == [1, 2]
+
+
+def test_nothing_is_kept_of_a_client_that_was_moved(store, delivery):
+    delivery.move("unknown", "new")
+    listening(store, delivery, 2)
+    delivery.move("c", "new")
+    delivery.forget("c")
+    delivery.forget("new")
+    assert (delivery._readers, delivery._watchers) == ({}, {})
+
+
+def test_the_word_of_a_client_is_taken_where_it_reads_one_session(store, delivery):
+    delivery.believe("c", 1)
+    listening(store, delivery, 2)
+    assert positions(delivery, "c") == [1, 2]
+    delivery.believe("c", 1)
+    assert positions(delivery, "c") == [2]
+    delivery.attach("c", store.create("t", 1), render, 0)
+    delivery.believe("c", 0)
+    assert taken(delivery, "c") == [[1]]
+
+
+def test_a_second_poll_during_the_first_look_misses_nothing(store, delivery):
+    """Neither may take the session for known before one of them has read it."""
+    session = store.create("s")
+    store.append("s")
+    delivery.attach("c", session, render, 0)
+    first = Running(delivery.catch_up("c"))
+    delivery.lost("c")
+    delivery.acknowledge("c")
+    assert delivery.take("c") is None
+    first.finish()
+    assert positions(delivery, "c") == [1]
+
+
 def woken(delivery: Delivery) -> list[str]:
     names: list[str] = []
     delivery.on_wake(names.append)

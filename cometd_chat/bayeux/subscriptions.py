@@ -1,0 +1,95 @@
+"""Who gets what is published on a channel: subscriptions to channels and patterns.
+
+A wildcard stands for the last segments only (Bayeux 1.0, "Channel Globbing"). So few
+names can match a channel: itself, its parent's `*`, and the `**` of each segment
+above it. They are looked up one by one; no tree is needed and nothing is scanned.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from . import channels
+
+
+class Subscriptions:
+    """The subscriptions of all clients of one node.
+
+    The length is the number of different channels and patterns subscribed to.
+    """
+
+    def __init__(self) -> None:
+        self._clients: dict[str, set[str]] = {}
+        self._names: dict[str, set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def add(self, name: str, client_id: str) -> None:
+        """Subscribe the client to a channel or pattern; twice is as good as once."""
+        self._clients.setdefault(name, set()).add(client_id)
+        self._names.setdefault(client_id, set()).add(name)
+
+    def remove(self, name: str, client_id: str) -> None:
+        """End the client's subscription to this name, if there is one."""
+        _discard(self._clients, name, client_id)
+        _discard(self._names, client_id, name)
+
+    def forget(self, client_id: str) -> None:
+        """End all subscriptions of a client that is gone."""
+        for name in self._names.pop(client_id, ()):
+            _discard(self._clients, name, client_id)
+
+    def matching(self, channel: str) -> set[str]:
+        """Return the clients that get what is published on this channel.
+
+        Each is in it once, however many of its patterns match.
+        """
+        found = [self._clients[n] for n in matches(channel) if n in self._clients]
+        return set().union(*found)
+
+    def names(self, client_id: str) -> frozenset[str]:
+        """Return the channels and patterns to which the client is subscribed."""
+        return frozenset(self._names.get(client_id, ()))
+
+
+class Patterns:
+    """Channels and patterns that may be used; what they contain never changes."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+
+    def covers(self, name: str) -> bool:
+        """Tell whether this channel, or all that this pattern matches, is allowed.
+
+        Never true outside the world of events, whatever the patterns say, nor for
+        what is no channel at all.
+        """
+        if channels.kind(name) is not channels.Kind.BROADCAST:
+            return False
+        if not (channels.is_name(name) or channels.is_pattern(name)):
+            return False
+        return not self._names.isdisjoint(matches(name))
+
+
+def matches(name: str) -> Iterator[str]:
+    """Yield the name and the patterns it is within, the most specific ones first.
+
+    A pattern is within another one when that matches all that it matches itself.
+    """
+    yield name
+    parent, _, last = name.rpartition("/")
+    if last != "**":
+        yield f"{parent}/*"
+    while parent:
+        yield f"{parent}/**"
+        parent = parent.rpartition("/")[0]
+    yield "/**"
+
+
+def _discard(table: dict[str, set[str]], key: str, value: str) -> None:
+    """Take the value away from the key, and the key with its last value."""
+    values = table.get(key, set())
+    values.discard(value)
+    if not values:
+        table.pop(key, None)

@@ -1,0 +1,77 @@
+"""Which web pages may talk to the server (Fetch standard, "CORS protocol").
+
+Native apps send no `Origin` and are not concerned. Pages of the server's own host
+may always; others must be listed in option `[server] allowed_origins`. CORS alone
+would not do: a page can send simple POSTs without asking, open WebSockets and load
+scripts (callback-polling) from anywhere, so requests are refused, not only answers.
+"""
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from cometd_chat.config import LiveConfig
+
+ANY = "*"
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, gms_user, Idempotency-Key",
+    "Access-Control-Max-Age": "7200",
+}
+
+
+class Origins:
+    """The rule, and its place in an aiohttp application."""
+
+    def __init__(self, live: LiveConfig) -> None:
+        self._live = live
+
+    def add_to(self, app: web.Application) -> None:
+        """Guard every address of the application."""
+        app.middlewares.append(self._guard)
+        app.on_response_prepare.append(self._answer)
+
+    def allows(self, origin: str, host: str) -> bool:
+        """Tell whether pages of this origin may talk to the server called `host`."""
+        allowed = self._live.current.server.allowed_origins
+        return ANY in allowed or origin in allowed or urlsplit(origin).netloc == host
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        origin = _origin(request)
+        if not origin:
+            return await handler(request)
+        if not self.allows(origin, request.host):
+            return web.Response(status=403, text="This origin is not allowed\n")
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=PREFLIGHT)
+        return await handler(request)
+
+    async def _answer(self, request: web.Request, response: web.StreamResponse) -> None:
+        origin = request.headers.get("Origin")
+        if origin is None or not self.allows(origin, request.host):
+            return
+        # Clients send credentials always, for which the wildcard is not valid.
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Vary"] = "Origin"
+
+
+def _origin(request: web.Request) -> str:
+    """Return the origin of the page that sent this, empty if none is known.
+
+    Scripts are loaded without `Origin`; what else browsers tell must do.
+    """
+    if origin := request.headers.get("Origin"):
+        return origin
+    if request.method != "GET" or "jsonp" not in request.query:
+        return ""
+    referer = urlsplit(request.headers.get("Referer", ""))
+    if referer.netloc:
+        return f"{referer.scheme}://{referer.netloc}"
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    return "" if site in {"none", "same-origin"} else "null"
