@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -28,9 +29,10 @@ from cometd_chat.delivery import Delivery
 from cometd_chat.store import Store, StoreError
 from cometd_chat.store.sqlite import SqliteStore
 from cometd_chat.web.cometd import CometdEndpoint
-from cometd_chat.web.long_polling import HttpTransports
+from cometd_chat.web.long_polling import BrowserCookie, HttpTransports
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.rest_v1 import RestV1
+from cometd_chat.web.throttle import Throttle
 from cometd_chat.web.websocket import WebSocketTransport
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,9 @@ class Chat:
         self.live = live
         self.clock = clock
         self.store = store
-        self.delivery = Delivery(store, max_reply=config.limits.reply)
+        self.mailboxes = bayeux.Mailboxes(mailbox_bounds(config))
+        self.broadcast = bayeux.Broadcast(broadcast_rules(config), self.mailboxes)
+        self.delivery = Delivery(store, self.mailboxes, max_reply=config.limits.reply)
         self.presence = Presence(store, clock, live)
         auth = TokenAuth(live)
         self.customers = Customers(store, self.delivery, self.presence, clock, live)
@@ -70,9 +74,13 @@ class Chat:
         self.server = bayeux.BayeuxServer(bayeux_options(config), new_id)
         self.endpoint = CometdEndpoint(
             self.server,
-            ChatApplication(self.customers, self.agents, self.delivery, auth),
+            ChatApplication(
+                self.customers, self.agents, self.delivery, self.broadcast, auth, clock
+            ),
             self.delivery,
             clock,
+            Throttle(config.bayeux.handshakes_per_second),
+            timestamps=config.bayeux.timestamps,
         )
         limits = bayeux.Limits(
             messages=config.limits.messages_per_request,
@@ -83,6 +91,7 @@ class Chat:
             limits,
             config.server.body_timeout,
             callbacks=bayeux.CALLBACK_POLLING in config.bayeux.transports,
+            cookie=browser_cookie(config),
         )
         self.delivery.on_wake(self.endpoint.wake)
         self._rest_v1 = RestV1(self.customers, auth, live, config.server.base_path)
@@ -112,6 +121,10 @@ class Chat:
     async def sweep(self) -> None:
         """Do what is due by the passing of time."""
         self.endpoint.sweep()
+        for client_id in self.mailboxes.due(self.clock.monotonic()):
+            self.endpoint.wake(client_id)
+        for client_id in self.mailboxes.overflowed():
+            await self.endpoint.expel(client_id)
         await self.presence.sweep()
 
     async def purge(self) -> None:
@@ -134,6 +147,39 @@ class Chat:
             log.warning("what clients acknowledged last could not be stored")
 
 
+def browser_cookie(config: Config) -> BrowserCookie | None:
+    """Return what option `[bayeux] browser_cookie` makes of the cookie."""
+    options = config.bayeux
+    if options.browser_cookie == "off":
+        return None
+    return BrowserCookie(
+        same_site=options.browser_cookie.capitalize(),
+        secure=options.browser_cookie == "none" or config.server.tls_cert is not None,
+        partitioned=options.browser_cookie_partitioned,
+    )
+
+
+def broadcast_rules(config: Config) -> bayeux.Rules:
+    """Return who may broadcast what, as the Bayeux core wants it."""
+    options = config.bayeux
+    return bayeux.Rules(
+        allowed=bayeux.Patterns(options.broadcast_channels),
+        lazy=dict.fromkeys(options.lazy_channels, options.max_lazy_timeout),
+        to_sender=options.broadcast_to_publisher,
+    )
+
+
+def mailbox_bounds(config: Config) -> bayeux.Bounds:
+    """Return how much may wait for one client, as the Bayeux core wants it."""
+    options = config.bayeux
+    return bayeux.Bounds(
+        events=options.mailbox_messages,
+        size=options.mailbox_size,
+        batch=config.limits.reply,
+        overflow=bayeux.Overflow(options.mailbox_overflow),
+    )
+
+
 def bayeux_options(config: Config) -> bayeux.Options:
     """Return the options of the configuration as the Bayeux core wants them."""
     return bayeux.Options(
@@ -141,8 +187,12 @@ def bayeux_options(config: Config) -> bayeux.Options:
         max_interval=config.bayeux.max_interval,
         offline_after=config.bayeux.offline_after,
         transports=config.bayeux.transports,
+        max_inactivity=config.bayeux.max_inactivity or math.inf,
+        deliveries_are_activity=config.bayeux.deliveries_are_activity,
         max_clients=config.limits.clients,
         max_subscriptions=config.limits.subscriptions,
+        max_holds_per_browser=config.bayeux.max_sessions_per_browser,
+        surplus_interval=config.bayeux.multi_session_interval,
     )
 
 
@@ -213,6 +263,8 @@ class Node:
         """Put another configuration in force, as far as it needs no restart."""
         self.live.replace(config)
         self._chat.server.options = bayeux_options(config)
+        self._chat.broadcast.rules = broadcast_rules(config)
+        self._chat.mailboxes.bounds = mailbox_bounds(config)
         logging.getLogger().setLevel(config.log.level.upper())
 
     def _background(self, stack: contextlib.AsyncExitStack, chat: Chat) -> None:

@@ -13,16 +13,16 @@ so that the hot path reads nothing. Whatever does not fit leaves the cursor
 truth, so they may come twice, late or never.
 
 What has no position (notices for agents, lists, receipts) goes through a bounded
-mailbox that follows the same responses.
+mailbox (`bayeux/mailbox.py`) that follows the same responses.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from msgspec import Raw
 
+from cometd_chat.bayeux import Mailboxes
 from cometd_chat.model import Entry, Session
 from cometd_chat.store import Change, SessionNotFoundError, Store
 
@@ -77,32 +77,34 @@ class Cursor:
 class _Reader:
     cursors: dict[str, Cursor] = field(default_factory=dict)
     ready: dict[str, Cursor] = field(default_factory=dict)
-    mail: deque[Raw] = field(default_factory=deque)
-    sent_mail: list[Raw] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> bool:
+        return any(cursor.waiting for cursor in self.ready.values())
 
 
 class Delivery:
     """The cursors and mailboxes of all clients of this node.
 
     `max_reply` bounds the text of the entries in one response, in bytes; the rest
-    follows with the next poll. `max_mail` bounds a mailbox: the oldest is dropped.
+    follows with the next poll.
     """
 
     def __init__(
-        self, store: Store, *, max_reply: int = 262_144, max_mail: int = 1000
+        self, store: Store, mailboxes: Mailboxes, *, max_reply: int = 262_144
     ) -> None:
         self._store = store
+        self._mailboxes = mailboxes
         self._max_reply = max_reply
-        self._max_mail = max_mail
         self._readers: dict[str, _Reader] = {}
         self._watchers: dict[str, dict[str, Cursor]] = {}
         self._wake: Callable[[str], None] = lambda _: None
-        self.dropped = 0
         store.watch(self._changed)
 
     def on_wake(self, wake: Callable[[str], None]) -> None:
         """Call `wake` with a client's id whenever something waits for it."""
         self._wake = wake
+        self._mailboxes.on_wake(wake)
 
     def attach(self, client_id: str, session: Session, form: Form, after: int) -> None:
         """Let the client read the session from position `after` + 1 on.
@@ -127,6 +129,11 @@ class Delivery:
 
     def forget(self, client_id: str) -> None:
         """Drop everything that is kept for a client that is gone."""
+        self.detach_all(client_id)
+        self._mailboxes.forget(client_id)
+
+    def detach_all(self, client_id: str) -> None:
+        """Stop the client's reading of all sessions; its mailbox stays."""
         if reader := self._readers.pop(client_id, None):
             for session_id in reader.cursors:
                 self._unwatch(session_id, client_id)
@@ -137,6 +144,7 @@ class Delivery:
         What the old one had not acknowledged is sent again.
         """
         self.lost(old)
+        self._mailboxes.move(old, new)
         reader = self._readers.pop(old, None)
         if reader is None:
             return
@@ -164,10 +172,7 @@ class Delivery:
 
     def post(self, client_id: str, event: bytes) -> None:
         """Put an event without a position into the client's mailbox."""
-        reader = self._readers.setdefault(client_id, _Reader())
-        reader.mail.append(Raw(event))
-        self._bound(reader)
-        self._wake(client_id)
+        self._mailboxes.post(client_id, Raw(event))
 
     def acknowledge(self, client_id: str, position: int | None = None) -> list[Cursor]:
         """Note that the client got the response before this one.
@@ -177,12 +182,12 @@ class Delivery:
         session may say its `position` instead, and is believed, also backwards.
         Returns the cursors that reached the end of an ended session; they are gone.
         """
+        self._mailboxes.acknowledge(client_id)
         reader = self._readers.get(client_id)
         if reader is None:
             return []
         for cursor in reader.cursors.values():
             cursor.acked = cursor.sent
-        reader.sent_mail.clear()
         if position is not None and len(reader.cursors) == 1:
             self._believe(reader, position)
         finished = [c for c in reader.cursors.values() if c.finished]
@@ -192,29 +197,27 @@ class Delivery:
 
     def lost(self, client_id: str) -> None:
         """Take back what the last response carried: it did not reach the client."""
+        self._mailboxes.lost(client_id)
         if reader := self._readers.get(client_id):
             for session_id, cursor in reader.cursors.items():
                 if cursor.sent != cursor.acked:
                     cursor.sent = cursor.acked
                     cursor.tail.clear()
                     reader.ready[session_id] = cursor
-            reader.mail.extendleft(reversed(reader.sent_mail))
-            reader.sent_mail.clear()
-            self._bound(reader)
 
-    def take(self, client_id: str) -> list[Raw] | None:
+    def take(self, client_id: str, *, ending: bool = False) -> list[Raw] | None:
         """Return the events for one response, in order; they stay unacknowledged.
 
+        With nothing but lazy mail there is none, unless the poll is `ending` anyway.
         None asks to wait for `catch_up()` and to try again.
         """
-        reader = self._readers.get(client_id)
-        if reader is None:
-            return []
+        reader = self._readers.get(client_id, _NOBODY)
         if any(cursor.behind for cursor in reader.ready.values()):
             return None
-        events = [*reader.mail]
-        reader.sent_mail += reader.mail
-        reader.mail.clear()
+        if not (ending or reader.waiting or self._mailboxes.waiting(client_id)):
+            reader.ready.clear()
+            return []
+        events = self._mailboxes.take(client_id)
         room = self._max_reply
         for cursor in list(reader.ready.values()):
             if room <= 0:
@@ -295,16 +298,14 @@ class Delivery:
             if cursor.waiting:
                 self._wake(client_id)
 
-    def _bound(self, reader: _Reader) -> None:
-        while len(reader.mail) > self._max_mail:
-            reader.mail.popleft()
-            self.dropped += 1
-
     def _unwatch(self, session_id: str, client_id: str) -> None:
         watchers = self._watchers[session_id]
         del watchers[client_id]
         if not watchers:
             del self._watchers[session_id]
+
+
+_NOBODY = _Reader()
 
 
 def _continue(cursor: Cursor, entries: Sequence[Entry]) -> None:

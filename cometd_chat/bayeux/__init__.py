@@ -4,6 +4,8 @@ from msgspec import UNSET
 
 from . import extensions
 from .application import Application, Outbox, Peer, RefusedError
+from .broadcast import Broadcast, Rules
+from .mailbox import Bounds, Mailboxes, Overflow
 from .messages import (
     ABSENT,
     UNKNOWN_CLIENT,
@@ -42,6 +44,7 @@ from .server import (
     Unsubscribe,
     screen,
 )
+from .subscriptions import Patterns
 
 __all__ = [
     "ABSENT",
@@ -54,6 +57,8 @@ __all__ = [
     "Application",
     "BayeuxServer",
     "BodyError",
+    "Bounds",
+    "Broadcast",
     "Client",
     "ClientRequest",
     "Connect",
@@ -64,10 +69,13 @@ __all__ = [
     "Farewell",
     "Handshake",
     "Limits",
+    "Mailboxes",
     "Message",
     "Occurrence",
     "Options",
     "Outbox",
+    "Overflow",
+    "Patterns",
     "Peer",
     "Poll",
     "Publish",
@@ -75,6 +83,7 @@ __all__ = [
     "Release",
     "Reply",
     "Request",
+    "Rules",
     "Silent",
     "Subscribe",
     "Unsubscribe",

@@ -107,10 +107,12 @@ class Application(Protocol):
 class Outbox(Protocol):
     """Holds what waits for each client. A client's id is its address."""
 
-    def take(self, client_id: str) -> list[Raw] | None:
+    def take(self, client_id: str, *, ending: bool) -> list[Raw] | None:
         """Return the events for one response, in order; they stay unacknowledged.
 
-        None asks to wait for `catch_up()` and to try again.
+        `ending` tells that the response goes out in any case, so that events which
+        would not be worth one come along. None asks to wait for `catch_up()` and to
+        try again.
         """
         ...
 

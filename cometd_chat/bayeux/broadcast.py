@@ -78,6 +78,12 @@ class Broadcast:
         for name in names:
             self.subscriptions.remove(name, client_id)
 
+    def move(self, old: str, new: str) -> None:
+        """Give a client's subscriptions to the one that goes on in its place."""
+        for name in self.subscriptions.names(old):
+            self.subscriptions.add(name, new)
+        self.subscriptions.forget(old)
+
     def forget(self, client_id: str) -> None:
         """Drop the subscriptions and the mailbox of a client that is gone."""
         self.subscriptions.forget(client_id)

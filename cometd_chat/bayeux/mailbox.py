@@ -144,6 +144,14 @@ class Mailboxes:
         box.wake_at = _AT_ONCE
         self._bound(client_id, box)
 
+    def move(self, old: str, new: str) -> None:
+        """Give the mailbox of a client to the one that goes on in its place."""
+        if box := self._boxes.pop(old, None):
+            box.alarm = _NEVER
+            self._boxes[new] = box
+            if box.wake_at not in {_AT_ONCE, _NEVER}:
+                self._arm(new, box)
+
     def forget(self, client_id: str) -> None:
         """Drop everything that is kept for a client that is gone."""
         self._boxes.pop(client_id, None)

@@ -258,7 +258,7 @@ class BayeuxServer:
     def resume(self, old: Client, new: Client) -> None:
         """Let the new client go on in place of the old one, which is forgotten."""
         new.subscriptions |= old.subscriptions
-        del self._clients[old.id]
+        self._clients.pop(old.id, None)
         self._unhold(old)
         if old.poll is not None:
             old.poll.reply.advice = self.advice("none")
@@ -280,6 +280,15 @@ class BayeuxServer:
             return self._unknown_reply(message)
         client.subscriptions |= _recorded(message)
         return reply(message)
+
+    def expel(self, client: Client) -> None:
+        """Forget a client that has to begin anew, and tell its held connect so."""
+        del self._clients[client.id]
+        self._unhold(client)
+        if client.poll is not None:
+            answer = client.poll.reply
+            answer.successful, answer.error = False, messages.UNKNOWN_CLIENT
+            answer.advice = self.advice("handshake")
 
     def answered(
         self, client: Client, poll: Poll, now: float, *, events: bool = False

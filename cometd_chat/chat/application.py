@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from cometd_chat.bayeux import (
+    Broadcast,
     Client,
     Ext,
     Message,
@@ -13,6 +14,7 @@ from cometd_chat.bayeux import (
     RefusedError,
     extensions,
 )
+from cometd_chat.clock import Clock
 from cometd_chat.delivery import Cursor, Delivery
 from cometd_chat.gms.values import LARGEST_POSITION, read_position
 from cometd_chat.store import SessionNotFoundError, StoreError
@@ -31,15 +33,23 @@ NEWEST = LARGEST_POSITION
 
 
 class ChatApplication:
-    """Routes what the Bayeux endpoint asks to customers and agents."""
+    """Routes what the Bayeux endpoint asks to customers, agents and broadcast."""
 
     def __init__(
-        self, customers: Customers, agents: Agents, delivery: Delivery, auth: AuthHook
+        self,
+        customers: Customers,
+        agents: Agents,
+        delivery: Delivery,
+        broadcast: Broadcast,
+        auth: AuthHook,
+        clock: Clock,
     ) -> None:
         self._customers = customers
         self._agents = agents
         self._delivery = delivery
+        self._broadcast = broadcast
         self._auth = auth
+        self._clock = clock
 
     async def handshake(self, message: Message, peer: Peer) -> Agent | Customer:
         ext = message.ext or {}
@@ -64,6 +74,12 @@ class ChatApplication:
             return False
 
     async def resume(self, old: Client, new: Client, position: object) -> bool:
+        resumed = await self._resume(old, new, position)
+        if resumed:
+            self._broadcast.move(old.id, new.id)
+        return resumed
+
+    async def _resume(self, old: Client, new: Client, position: object) -> bool:
         match old.identity, new.identity:
             case (Agent() as before, Agent() as now) if before == now:
                 self._agents.resume(old.id, new.id)
@@ -82,14 +98,19 @@ class ChatApplication:
     async def subscribe(
         self, client: Client, names: Sequence[str], message: Message
     ) -> Ext | None:
-        for name in names:
-            self._check(client, name)
         identity = client.identity
+        others = [name for name in names if name not in _channels(identity)]
+        for name in others:
+            if not self._broadcasts(name):
+                raise RefusedError(403, "Subscription denied", name)
+        ext = None
         if CUSTOMERS_CHANNEL in names and isinstance(identity, Customer):
-            return await self._listen(client, identity, message)
-        return None
+            ext = await self._listen(client, identity, message)
+        self._broadcast.subscribe(client.id, others)
+        return ext
 
     async def unsubscribe(self, client: Client, names: Sequence[str]) -> None:
+        self._broadcast.unsubscribe(client.id, names)
         if CUSTOMERS_CHANNEL in names and isinstance(client.identity, Customer):
             await self._say_goodbye(client, None)
 
@@ -97,7 +118,14 @@ class ChatApplication:
         if message.channel == AGENTS_CHANNEL and isinstance(client.identity, Agent):
             await self._agents.operate(client.id, client.identity, message)
             return
-        raise RefusedError(403, "Publish denied", message.channel)
+        if not self._broadcasts(message.channel):
+            raise RefusedError(403, "Publish denied", message.channel)
+        self._broadcast.publish(
+            message.channel,
+            message.data,
+            sender=client.id,
+            now=self._clock.monotonic(),
+        )
 
     def connect(
         self, client: Client, message: Message
@@ -120,6 +148,13 @@ class ChatApplication:
             await self._customers.absent(client.id)
 
     async def left(self, client: Client, message: Message | None) -> None:
+        try:
+            await self._leave(client, message)
+        finally:
+            self._delivery.forget(client.id)
+            self._broadcast.forget(client.id)
+
+    async def _leave(self, client: Client, message: Message | None) -> None:
         if not isinstance(client.identity, Customer):
             self._agents.forget(client.id)
             return
@@ -150,13 +185,10 @@ class ChatApplication:
             # The client is gone all the same; its leases end by themselves.
             log.warning("a customer's goodbye could not be stored")
 
-    def _check(self, client: Client, name: str) -> None:
-        match name, client.identity:
-            case (str(channel), Agent()) if channel == AGENTS_CHANNEL:
-                return
-            case (str(channel), Customer()) if channel == CUSTOMERS_CHANNEL:
-                return
-        raise RefusedError(403, "Subscription denied", name)
+    def _broadcasts(self, name: str) -> bool:
+        """Tell whether this is a channel for everybody; those of the chat never are,
+        whatever the configuration allows."""
+        return name not in _OURS and self._broadcast.allows(name)
 
     async def _listen(
         self, client: Client, customer: Customer, message: Message
@@ -176,16 +208,25 @@ class ChatApplication:
             raise RefusedError(503, "Try again", CUSTOMERS_CHANNEL) from None
         # What the handshake said holds for the first subscription only.
         client.identity = dataclasses.replace(customer, position=None)
-        return None if replay is None else self._told(client.id, position)
+        if replay is None or position is None:
+            return None
+        return self._told(client.id, position)
 
-    def _told(self, client_id: str, position: int | None) -> Ext | None:
+    def _told(self, client_id: str, asked: int) -> Ext | None:
         """Answer `ext.replay`: where reading begins, and whether that leaves a gap."""
         tip = self._customers.tip(client_id)
         if tip is None:
             return None
-        asked = tip if position is None else position
         told = {"from": min(asked, tip), "tip": tip, "gap": NEWEST > asked > tip}
         return {"replay": {CUSTOMERS_CHANNEL: told}}
+
+
+_OURS = {CUSTOMERS_CHANNEL, AGENTS_CHANNEL}
+
+
+def _channels(identity: object) -> set[str]:
+    """Return the chat's channels that are for such a client."""
+    return {AGENTS_CHANNEL if isinstance(identity, Agent) else CUSTOMERS_CHANNEL}
 
 
 def _position(message: Message) -> int | None:

@@ -190,7 +190,7 @@ class Customers:
         self._readers.pop(client_id, None)
         for session_id in self._delivery.cursors(client_id):
             self._presence.drop(session_id, client_id)
-        self._delivery.forget(client_id)
+        self._delivery.detach_all(client_id)
 
     async def present(self, client_id: str, finished: Sequence[Cursor]) -> None:
         """Note a poll: all the client's chats have their customer there.

@@ -217,6 +217,82 @@ class BayeuxOptions:
         ("websocket", "long-polling", "callback-polling"),
         "Transports offered in the handshake.",
     )
+    lazy_channels: tuple[str, ...] = option(
+        CHANNELS,
+        (),
+        "Channels whose messages wait for others to travel with.",
+    )
+    max_lazy_timeout: float = option(
+        duration(0.01, 60),
+        5.0,
+        "Longest time for which a message of a lazy channel waits.",
+    )
+    broadcast_to_publisher: bool = option(
+        BOOLEAN,
+        True,
+        "Sends what a client publishes back to it, if it is subscribed.",
+    )
+    mailbox_messages: int = option(
+        integer(1, 1_000_000, "messages"),
+        1000,
+        "Greatest number of broadcast messages that wait for one client.",
+    )
+    mailbox_size: int = option(
+        size(KIB, 256 * MIB),
+        MIB,
+        "Greatest size of the broadcast messages that wait for one client.",
+    )
+    mailbox_overflow: str = option(
+        choice("oldest", "release"),
+        "oldest",
+        "What happens beyond that: oldest drops the oldest message, release makes "
+        "the client begin anew, so that it learns of the loss.",
+    )
+    timestamps: bool = option(
+        BOOLEAN,
+        False,
+        "Tells in each reply when it was sent (CometD's timestamp extension).",
+        reload=Reload.RESTART,
+    )
+    max_inactivity: float = option(
+        duration(0, 30 * DAY),
+        0.0,
+        "Time without any other message than polls after which a client is "
+        "disconnected (CometD's activity extension); 0 never.",
+    )
+    deliveries_are_activity: bool = option(
+        BOOLEAN,
+        False,
+        "Counts what is delivered to a client as its activity, too.",
+    )
+    max_sessions_per_browser: int = option(
+        integer(-1, 100, "sessions"),
+        5,
+        "Polls that are held for one browser; further ones are answered at once. "
+        "-1 holds all.",
+    )
+    multi_session_interval: float = option(
+        duration(0.1, 60),
+        2.0,
+        "Time such a browser is told to wait between polls.",
+    )
+    browser_cookie: str = option(
+        choice("off", "lax", "strict", "none"),
+        "lax",
+        "SameSite of the cookie BAYEUX_BROWSER, which tells browsers apart; none is "
+        "for pages of other sites and needs HTTPS; off sets no cookie.",
+    )
+    browser_cookie_partitioned: bool = option(
+        BOOLEAN,
+        False,
+        "Makes the cookie Partitioned, for browsers that block others in frames.",
+    )
+    handshakes_per_second: int = option(
+        integer(1, 1_000_000, "handshakes"),
+        500,
+        "Handshakes answered at once; more have to wait a little, so that clients "
+        "do not all come back to a restarted server in the same moment.",
+    )
     sweep_period: float = option(
         duration(0.05, 60),
         1.0,

@@ -79,10 +79,15 @@ class Retry:
 @dataclass(frozen=True, slots=True)
 class DeadDevice:
     """This device gets nothing any more, unless it registered later than `since`
-    (wall seconds; None: always)."""
+    (wall seconds; None: always).
+
+    `doubtful`: the fault may be ours (another environment, another app), so that many
+    of these at once must not cost the devices.
+    """
 
     reason: str
     since: float | None = None
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from cometd_chat import bayeux
 from cometd_chat.clock import Clock
 
 from .exchange import DISPLACED, Exchange
+from .throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class CometdEndpoint:
         application: bayeux.Application,
         outbox: bayeux.Outbox,
         clock: Clock,
+        throttle: Throttle,
         *,
         timestamps: bool = False,
     ) -> None:
@@ -44,6 +46,7 @@ class CometdEndpoint:
         self._application = application
         self._outbox = outbox
         self._clock = clock
+        self._throttle = throttle
         self._timestamps = timestamps
         self._held: dict[str, Exchange] = {}
         self._answered: dict[str, Exchange] = {}
@@ -97,9 +100,6 @@ class CometdEndpoint:
         if last is not None and last.connection is connection:
             del self._answered[client_id]
             self._outbox.lost(client_id)
-        held = self._held.get(client_id)
-        if held is not None and held.connection is connection:
-            self._drop(client_id, held)
 
     def wake(self, client_id: str) -> None:
         """Answer the client's held connect if something waits for it."""
@@ -119,6 +119,13 @@ class CometdEndpoint:
             self.wake(client_id)
         for happened in self._server.sweep(self._clock.monotonic()):
             self._happened(happened)
+
+    async def expel(self, client_id: str) -> None:
+        """Make a client begin anew, for it has lost something for good."""
+        if client := self._server.client(client_id):
+            self._server.expel(client)
+            await self._application.left(client, None)
+            self._release(client)
 
     async def close(self) -> None:
         """Answer all held connects; their clients come back to the next server."""
@@ -140,6 +147,8 @@ class CometdEndpoint:
         """Carry a decision out and return the reply to its message."""
         match request:
             case bayeux.Reply():
+                if request.advice and request.advice.reconnect == "handshake":
+                    await self._throttle.wait(self._clock.monotonic())
                 return request
             case bayeux.Handshake(message):
                 return await self._handshake(message, peer)
@@ -168,6 +177,7 @@ class CometdEndpoint:
     async def _handshake(
         self, message: bayeux.Message, peer: bayeux.Peer
     ) -> bayeux.Reply:
+        await self._throttle.wait(self._clock.monotonic())
         try:
             identity = await self._application.handshake(message, peer)
         except bayeux.RefusedError as exc:
@@ -248,7 +258,9 @@ class CometdEndpoint:
 
     def _confirm(self, client_id: str, last: Exchange) -> None:
         """Stop watching a response that arrived at the peer's host, or died."""
-        if last.unconfirmed:
+        if self._server.client(client_id) is None:
+            del self._answered[client_id]
+        elif last.unconfirmed:
             last.doubtful = True  # if the connection dies now, the response is lost
         elif not last.dead:
             del self._answered[client_id]
@@ -259,7 +271,7 @@ class CometdEndpoint:
         if exchange.dead:
             self._drop(client_id, exchange)
             return
-        events = self._outbox.take(client_id)
+        events = self._outbox.take(client_id, ending=exchange.due)
         if events is None:
             exchange.reading = True
             self._spawn(self._catch_up(client_id, exchange))

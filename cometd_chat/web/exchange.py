@@ -87,6 +87,11 @@ class Exchange(ABC):
     def send(self, body: bytes) -> None:
         """Let the response go out."""
 
+    @property
+    def admits(self) -> bool:
+        """Tell whether a handshake of the request made a client."""
+        return any(reply.client_id for reply in self.replies)
+
     def add(self, item: bayeux.Message | bayeux.Reply, reply: bayeux.Reply) -> None:
         """Add the reply to a message of the request."""
         self.replies.append(reply)
@@ -140,12 +145,13 @@ class Exchange(ABC):
 class HttpExchange(Exchange):
     """An exchange by one HTTP request; `callback` makes the response a script."""
 
-    __slots__ = ("_callback", "_outcome", "_request")
+    __slots__ = ("_callback", "_outcome", "_request", "cookie")
 
     def __init__(self, request: web.Request, callback: str = "") -> None:
         super().__init__(request.transport)
         self._request = request
         self._callback = callback
+        self.cookie = ""
         self._outcome: asyncio.Future[bytes | int] = (
             asyncio.get_running_loop().create_future()
         )
@@ -174,6 +180,8 @@ class HttpExchange(Exchange):
         if self.dead:
             raise ConnectionResetError
         response = self._response(outcome)
+        if self.cookie:
+            response.headers["Set-Cookie"] = self.cookie
         await response.prepare(self._request)
         await response.write_eof()
         self.written = True

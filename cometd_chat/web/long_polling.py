@@ -5,7 +5,9 @@ behind the path, and send JSON as `text/plain` or in a form to avoid preflights.
 """
 
 import re
+import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -19,13 +21,33 @@ from .limits import read_body
 CALLBACK = "jsonpcallback"
 """Name of the function where the request gives none (Bayeux 1.0)."""
 
+COOKIE = "BAYEUX_BROWSER"
+"""Name of the cookie that clients of one browser share (Bayeux 1.0)."""
+
 _CALLBACK = re.compile(r"[A-Za-z0-9._\-]{1,64}").fullmatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserCookie:
+    """Attributes of the cookie that tells browsers apart, nothing else: a clientId
+    is enough to speak for a client."""
+
+    same_site: str = "Lax"
+    secure: bool = False
+    partitioned: bool = False
+
+    def header(self) -> str:
+        """Return `Set-Cookie` with a new random value."""
+        flags = "; Secure" * self.secure + "; Partitioned" * self.partitioned
+        value = secrets.token_hex(16)
+        return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite={self.same_site}{flags}"
 
 
 class HttpTransports:
     """Long-polling, and callback-polling if `callbacks`, for one endpoint.
 
     `body_timeout` is in seconds, from the head of a request to its last byte.
+    `cookie` is set with a handshake; None sets none.
     """
 
     def __init__(
@@ -35,11 +57,13 @@ class HttpTransports:
         body_timeout: float = 10.0,
         *,
         callbacks: bool = False,
+        cookie: BrowserCookie | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._body_timeout = body_timeout
         self._callbacks = callbacks
+        self._cookie = cookie
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Serve long-polling: JSON, or a form with `message` in it."""
@@ -67,9 +91,14 @@ class HttpTransports:
     async def _serve(
         self, exchange: HttpExchange, batch: Sequence[Item], request: web.Request
     ) -> web.StreamResponse:
-        peer = bayeux.Peer(headers=request.headers, address=request.remote or "")
+        browser = request.cookies.get(COOKIE, "")
+        peer = bayeux.Peer(
+            headers=request.headers, address=request.remote or "", browser=browser
+        )
         try:
             await self._endpoint.serve(exchange, batch, peer)
+            if self._cookie is not None and not browser and exchange.admits:
+                exchange.cookie = self._cookie.header()
             return await exchange.respond()
         except ConnectionError:
             return web.Response(status=DISPLACED)  # nobody will read it

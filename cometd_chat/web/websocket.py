@@ -6,19 +6,20 @@ moment. A connect is held here like everywhere, and events travel in its answer.
 """
 
 import asyncio
-import logging
+import contextlib
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import ClientConnectionError, WSCloseCode, WSMsgType, web
 
 from cometd_chat import bayeux
 
 from .cometd import CometdEndpoint
-from .exchange import Exchange, unconfirmed_bytes
-
-log = logging.getLogger(__name__)
+from .exchange import Exchange
 
 PING_PERIOD = 25.0
 """Seconds between pings: more than a hiccup of a phone, less than a proxy waits."""
+
+FAREWELL = 2.0
+"""Seconds that a peer gets to answer when the server closes its socket."""
 
 Reply = tuple["SocketExchange", str]
 
@@ -26,12 +27,11 @@ Reply = tuple["SocketExchange", str]
 class SocketExchange(Exchange):
     """An exchange by frames of one socket."""
 
-    __slots__ = ("over", "socket")
+    __slots__ = ("socket",)
 
     def __init__(self, socket: "Socket") -> None:
         super().__init__(socket)
         self.socket = socket
-        self.over = asyncio.get_running_loop().create_future()
 
     @property
     def dead(self) -> bool:
@@ -39,27 +39,31 @@ class SocketExchange(Exchange):
 
     @property
     def unconfirmed(self) -> bool:
-        return not self.written or self.socket.unconfirmed
+        """Always true: only the next poll on this socket confirms what came before.
+
+        A proxy confirms bytes to us that never reach the phone behind it.
+        """
+        return True
 
     def send(self, body: bytes) -> None:
         self.socket.put(self, body.decode())
 
     def refuse(self, status: int) -> None:
-        self.socket.put(self, "")
+        self.socket.end(self)
 
     async def lost(self, now: Exchange) -> bool:
-        """What went out last on a socket that broke, with no poll behind it, is
-        doubtful, and given again."""
-        if self.dead and self.connection is not now.connection:
-            return True
-        return await super().lost(now)
+        """Tell by the connection alone: nobody leaves a socket that works.
+
+        One that still looks open here may have lost its phone long ago.
+        """
+        return self.connection is not now.connection
 
 
 class Socket:
     """One WebSocket: serves its frames in order, one after the other.
 
-    A frame is served when the response to the one before has been written, or its
-    connect is held: a peer that does not read cannot make us gather responses.
+    A frame is served when all responses that are ready have been written: a peer that
+    does not read cannot make us gather them.
     """
 
     def __init__(
@@ -76,19 +80,25 @@ class Socket:
         self._limits = limits
         self._outgoing: asyncio.Queue[Reply] = asyncio.Queue()
         self._open: set[SocketExchange] = set()
-        self._clients: set[str] = set()
+        self._unsure: set[str] = set()
 
     @property
     def closed(self) -> bool:
         return self._ws.closed
 
-    @property
-    def unconfirmed(self) -> bool:
-        return unconfirmed_bytes(self._transport) > 0
-
     def put(self, exchange: SocketExchange, text: str) -> None:
-        """Queue a response; an empty one only ends its exchange."""
+        """Queue a response."""
         self._outgoing.put_nowait((exchange, text))
+
+    def end(self, exchange: SocketExchange) -> None:
+        """Note that an exchange is over: its response was written, or none will be."""
+        self._open.discard(exchange)
+        if exchange.connect is not None:
+            client_id = exchange.connect.client.id
+            self._unsure.discard(client_id)
+            if exchange.carries:
+                self._unsure.add(client_id)
+        self._endpoint.ended(exchange)
 
     async def run(self, idle: float) -> None:
         """Serve until the socket closes, or nothing came for `idle` seconds."""
@@ -99,28 +109,40 @@ class Socket:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             for exchange in list(self._open):
-                self._end(exchange)
-            for client_id in self._clients:
+                self.end(exchange)
+            for client_id in self._unsure:
                 self._endpoint.disconnected(self, client_id)
 
     async def close(self) -> None:
-        """Tell the peer that the server goes away."""
-        await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"restart")
+        """Tell the peer that the server goes away; cut it off if it does not listen."""
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self._close(WSCloseCode.GOING_AWAY, "restart")
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
+
+    async def _close(self, code: WSCloseCode, reason: str) -> None:
+        # A closing frame has no room for more (RFC 6455, "Control Frames").
+        await self._ws.close(code=code, message=reason.encode()[:120])
 
     async def _read(self, idle: float) -> None:
         while True:
             try:
                 frame = await self._ws.receive(timeout=idle)
             except TimeoutError:
-                await self._ws.close(message=b"idle")
+                if self._open:
+                    continue  # who waits for an answer has nothing to say
+                await self._close(WSCloseCode.OK, "idle")
                 return
+            if frame.type is WSMsgType.BINARY:
+                await self._close(WSCloseCode.UNSUPPORTED_DATA, "send text")
             if frame.type is not WSMsgType.TEXT:
                 return
             try:
                 await self._serve(frame.data)
             except bayeux.BodyError as exc:
-                reason = str(exc).encode()[:120]
-                await self._ws.close(code=WSCloseCode.INVALID_TEXT, message=reason)
+                await self._close(WSCloseCode.INVALID_TEXT, str(exc))
                 return
 
     async def _serve(self, text: str) -> None:
@@ -130,30 +152,22 @@ class Socket:
         exchange = SocketExchange(self)
         self._open.add(exchange)
         await self._endpoint.serve(exchange, batch, self._peer)
-        if exchange.connect is not None:
-            self._clients.add(exchange.connect.client.id)
-        else:
-            await exchange.over
+        await self._outgoing.join()
         if _is_stuck(text, exchange):
-            await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"402")
+            await self._close(WSCloseCode.POLICY_VIOLATION, "402")
 
     async def _write(self) -> None:
         while True:
             exchange, text = await self._outgoing.get()
             try:
-                if text:
+                # Whoever reads learns of a broken connection, and ends it all. Until
+                # then responses must go on leaving the queue: `_serve` waits for it.
+                with contextlib.suppress(ConnectionError, ClientConnectionError):
                     await self._ws.send_str(text)
                     exchange.written = True
-            except ConnectionError:
-                return
             finally:
-                self._end(exchange)
-
-    def _end(self, exchange: SocketExchange) -> None:
-        self._open.discard(exchange)
-        if not exchange.over.done():
-            exchange.over.set_result(None)
-        self._endpoint.ended(exchange)
+                self.end(exchange)
+                self._outgoing.task_done()
 
 
 class WebSocketTransport:
@@ -175,12 +189,15 @@ class WebSocketTransport:
         self._max_frame = max_frame
         self._idle = idle
         self._sockets: set[Socket] = set()
+        self._closing = False
 
     def __len__(self) -> int:
         return len(self._sockets)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Serve one socket until it closes."""
+        if self._closing:
+            return web.Response(status=503, text="The server stops\n")
         # Compression would cost more memory for each socket than all else together.
         ws = web.WebSocketResponse(
             heartbeat=PING_PERIOD, max_msg_size=self._max_frame, compress=False
@@ -196,6 +213,7 @@ class WebSocketTransport:
 
     async def close(self) -> None:
         """Close all sockets; their clients come back to the next server."""
+        self._closing = True
         await asyncio.gather(*(socket.close() for socket in self._sockets))
 
 

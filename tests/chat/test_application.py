@@ -491,7 +491,6 @@ async def test_an_agent_resumes_with_his_chats_and_his_list(world: World):
         (-2, [JOINED, "a", "b"], {"from": 0, "tip": 3, "gap": False}),
         (1, ["a", "b"], {"from": 1, "tip": 3, "gap": False}),
         (9, [], {"from": 3, "tip": 3, "gap": True}),
-        ("x", [JOINED, "a", "b"], {"from": 3, "tip": 3, "gap": False}),
     ],
 )
 async def test_a_subscription_may_ask_for_a_replay(world: World, replay, texts, told):
@@ -510,3 +509,10 @@ async def test_there_is_no_answer_about_the_replay_of_several_chats(world: World
     app = await phone(world, subscribe=False)
     assert await app.subscribe(CUSTOMERS, replay={CUSTOMERS: -1}) is None
     assert len(await app.read()) == 2
+
+
+async def test_a_wrong_replay_is_none(world: World):
+    await world.chat()
+    app = await phone(world, subscribe=False)
+    assert await app.subscribe(CUSTOMERS, replay={CUSTOMERS: "x"}) is None
+    assert len(await app.read()) == 1

@@ -100,7 +100,8 @@ class World:
         self.store = Seam(store)
         self.live = LiveConfig(configured(config))
         seam: Any = self.store
-        self.delivery = Delivery(seam)
+        mailboxes = bayeux.Mailboxes(bayeux.Bounds())
+        self.delivery = Delivery(seam, mailboxes)
         self.presence = Presence(seam, self.clock, self.live)
         self.customers = Customers(
             seam, self.delivery, self.presence, self.clock, self.live
@@ -109,7 +110,12 @@ class World:
         self.server = bayeux.BayeuxServer(bayeux.Options(), new_id)
         auth = TokenAuth(self.live)
         self.application = ChatApplication(
-            self.customers, self.agents, self.delivery, auth
+            self.customers,
+            self.agents,
+            self.delivery,
+            bayeux.Broadcast(bayeux.Rules(), mailboxes),
+            auth,
+            self.clock,
         )
 
     def configure(self, text: str) -> None:

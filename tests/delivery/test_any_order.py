@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 from msgspec import Raw
 
+from cometd_chat.bayeux import Bounds, Mailboxes
 from cometd_chat.delivery import PAGE, Delivery
 from cometd_chat.model import Session
 from cometd_chat.store import Change
@@ -70,7 +71,7 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize(reply=strategies.sampled_from([400, 262_144]))
     def begin(self, reply: int) -> None:
         self.store = ScriptedStore()
-        self.delivery = Delivery(self.store, max_reply=reply)
+        self.delivery = Delivery(self.store, Mailboxes(Bounds()), max_reply=reply)
         self.phones = {name: Phone() for name in CLIENTS}
         self.untold: list[Change] = []
         self.dropped = False

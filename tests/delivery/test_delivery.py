@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec import Raw
 
+from cometd_chat.bayeux import Bounds, Mailboxes
 from cometd_chat.delivery import PAGE, Delivery
 from cometd_chat.store import StoreUnavailableError
 from tests.delivery.scripted import (
@@ -28,7 +29,7 @@ def store() -> ScriptedStore:
 
 @pytest.fixture
 def delivery(store: ScriptedStore) -> Delivery:
-    return Delivery(store)
+    return Delivery(store, Mailboxes(Bounds()))
 
 
 def listening(
@@ -379,25 +380,27 @@ def test_an_unknown_client_has_nothing_and_no_call_makes_it_known(store, deliver
 
 
 def test_a_full_mailbox_drops_the_oldest_and_counts(store):
-    delivery = Delivery(store, max_mail=2)
+    mailboxes = Mailboxes(Bounds(events=2))
+    delivery = Delivery(store, mailboxes)
     for n in range(5):
         delivery.post("c", b"%d" % n)
     assert taken(delivery, "c") == [3, 4]
-    assert delivery.dropped == 3
+    assert mailboxes.dropped == 3
 
 
 def test_lost_responses_do_not_let_a_mailbox_grow(store):
-    delivery = Delivery(store, max_mail=2)
+    mailboxes = Mailboxes(Bounds(events=2))
+    delivery = Delivery(store, mailboxes)
     for n in range(4):
         delivery.post("c", b"%d" % n)
         taken(delivery, "c")
         delivery.lost("c")
     assert taken(delivery, "c") == [2, 3]
-    assert delivery.dropped == 2
+    assert mailboxes.dropped == 2
 
 
 def test_a_reply_is_cut_at_its_size_and_the_rest_follows(store):
-    delivery = Delivery(store, max_reply=1000)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=1000)
     delivery.attach("c", store.create("s"), render, 0)
     Running(delivery.catch_up("c")).finish()
     store.append("s", 7, "x" * 300)
@@ -409,7 +412,7 @@ def test_a_reply_is_cut_at_its_size_and_the_rest_follows(store):
 
 
 def test_a_cut_reply_that_is_lost_comes_again_with_the_rest(store):
-    delivery = Delivery(store, max_reply=400)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=400)
     delivery.attach("c", store.create("s", 5), render, 0)
     assert positions(delivery, "c") == [1, 2, 3, 4]
     delivery.lost("c")
@@ -418,7 +421,7 @@ def test_a_cut_reply_that_is_lost_comes_again_with_the_rest(store):
 
 def test_the_rest_of_a_cut_reply_needs_no_further_change(store):
     """The read brought more than the news had told of until then."""
-    delivery = Delivery(store, max_reply=400)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=400)
     delivery.attach("c", store.create("s", 2), render, 0)
     late = store.grow("s", 6)
     assert positions(delivery, "c") == [1, 2, 3, 4]
@@ -430,7 +433,7 @@ def test_the_rest_of_a_cut_reply_needs_no_further_change(store):
 
 
 def test_an_entry_larger_than_a_reply_is_sent_alone(store):
-    delivery = Delivery(store, max_reply=100)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=100)
     delivery.attach("c", store.create("s"), render, 0)
     Running(delivery.catch_up("c")).finish()
     store.append("s", 2, "x" * 5000)
@@ -438,7 +441,7 @@ def test_an_entry_larger_than_a_reply_is_sent_alone(store):
 
 
 def test_sessions_that_do_not_fit_into_a_reply_come_with_the_next(store):
-    delivery = Delivery(store, max_reply=100)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=100)
     for name in "st":
         delivery.attach("c", store.create(name, 1), render, 0)
     assert taken(delivery, "c") == [[1]]
@@ -460,7 +463,7 @@ def test_an_ended_session_is_let_go_once_it_was_read_to_its_end(store, delivery)
 
 
 def test_an_ended_session_is_kept_until_its_end_is_confirmed(store):
-    delivery = Delivery(store, max_reply=100)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=100)
     delivery.attach("c", store.create("s", 1), render, 0)
     store.tell(store.end("s"))
     assert positions(delivery, "c") == [1]
@@ -475,7 +478,7 @@ def test_an_ended_session_is_kept_until_its_end_is_confirmed(store):
 @pytest.mark.parametrize("told", range(4))
 def test_an_ended_session_is_never_let_go_before_its_end(store, told):
     """Even if the news of the last entries comes after the read that brought them."""
-    delivery = Delivery(store, max_reply=400)
+    delivery = Delivery(store, Mailboxes(Bounds()), max_reply=400)
     delivery.attach("c", store.create("s", 2), render, 0)
     changes = [store.grow("s", 5), store.end("s")]
     Running(delivery.catch_up("c")).finish([(told, lambda: store.tell(*changes))])

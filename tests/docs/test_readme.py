@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -75,7 +76,7 @@ async def test_the_agents_commands_work(server: Program, tmp_path: Path) -> None
         await chat.start()
         send = f"{send} --url {url}".replace("CHATID", chat.session_id)
         script = "\n".join(line.removeprefix("$ ") for line in (export, send))
-        program = f"{sys.executable} -m cometd_chat"
+        program = f"{shlex.quote(sys.executable)} -m cometd_chat"
         output = await shell(tmp_path, script.replace(".venv/bin/cometd-chat", program))
         await chat.refresh()
         assert chat.texts == ["How can I help?"]
