@@ -203,8 +203,8 @@ class Agents:
                     _part_of(agent, session)
                 self._attach(client_id, session, (position or 1) - 1, operation)
             case v2.LeaveChat():
-                done = await self._go(agent, session, Leave(agent_id=agent.id))
-                self._answer(client_id, session, operation, done.position)
+                position = await self._leave(agent, session)
+                self._answer(client_id, session, operation, position)
                 self._dismiss(agent, session)
             case v2.EndChat():
                 done = await self._go(agent, session, End())
@@ -227,6 +227,12 @@ class Agents:
         await self._store.append(session.id, [joined], transition=join)
         session = await self._store.get(session.id)
         self._attach(client_id, session, 0, operation)
+
+    async def _leave(self, agent: Agent, session: Session) -> int:
+        """Leave, unless he has left already, perhaps without hearing of it."""
+        if session.participant(agent.id) is None:
+            return 0
+        return (await self._go(agent, session, Leave(agent_id=agent.id))).position
 
     async def _go(
         self, agent: Agent, session: Session, transition: Transition
@@ -367,7 +373,9 @@ class Agents:
         return RefusedError(code, text)
 
     def _changed(self, change: Change) -> None:
-        if not self._lists and not (change.altered and self._desks):
+        if not change.altered and not (self._lists and _listed(change)):
+            return
+        if not self._desks:
             return
         self._dirty.add(change.session_id)
         if self._refreshing is None or self._refreshing.done():
@@ -419,6 +427,14 @@ class Agents:
         if not text or session.absent_since is None:
             return []
         return [v2.custom_notice(session, text, session.absent_since)]
+
+
+_TYPING = {EntryKind.TYPING_STARTED, EntryKind.TYPING_STOPPED}
+
+
+def _listed(change: Change) -> bool:
+    """Tell whether a list of chats shows anything of this change."""
+    return not change.entries or any(e.kind not in _TYPING for e in change.entries)
 
 
 def _event(session: Session, entries: Sequence[Entry]) -> bytes:

@@ -66,6 +66,8 @@ class ChatApplication:
 
     def allows(self, client: Client, peer: Peer) -> bool:
         identity = client.identity
+        if isinstance(identity, Agent):
+            return not identity.expired(self._clock.time())
         if not isinstance(identity, Customer) or not identity.user:
             return True
         try:
@@ -131,9 +133,11 @@ class ChatApplication:
         self, client: Client, message: Message
     ) -> Coroutine[Any, Any, None] | None:
         finished = self._delivery.acknowledge(client.id, _position(message))
-        if isinstance(client.identity, Customer):
-            return self._present(client.id, finished)
-        return None
+        if not isinstance(client.identity, Customer):
+            return None
+        if not finished and self._customers.noted(client.id):
+            return None
+        return self._present(client.id, finished)
 
     async def _present(self, client_id: str, finished: Sequence[Cursor]) -> None:
         try:
@@ -180,7 +184,8 @@ class ChatApplication:
 
     async def _say_goodbye(self, client: Client, position: int | None) -> None:
         try:
-            await self._customers.leave(client.id, position)
+            user = client.identity.user if isinstance(client.identity, Customer) else ""
+            await self._customers.leave(client.id, user, position)
         except StoreError:
             # The client is gone all the same; its leases end by themselves.
             log.warning("a customer's goodbye could not be stored")

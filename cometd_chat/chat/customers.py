@@ -192,6 +192,15 @@ class Customers:
             self._presence.drop(session_id, client_id)
         self._delivery.detach_all(client_id)
 
+    def noted(self, client_id: str) -> bool:
+        """Note a poll if that needs no writing now; tell whether it did."""
+        cursors = self._delivery.cursors(client_id).items()
+        return all(
+            self._presence.noted(session_id, client_id, cursor.acked)
+            for session_id, cursor in cursors
+            if cursor.session.open
+        )
+
     async def present(self, client_id: str, finished: Sequence[Cursor]) -> None:
         """Note a poll: all the client's chats have their customer there.
 
@@ -214,13 +223,16 @@ class Customers:
             *(gone(name, client_id, c.acked, None) for name, c in cursors.items())
         )
 
-    async def leave(self, client_id: str, position: int | None) -> None:
+    async def leave(self, client_id: str, user: str, position: int | None) -> None:
         """Note that the client said goodbye, perhaps with the position it has.
 
         Nothing is kept of it, even if that cannot be stored.
         """
         cursors = self._delivery.cursors(client_id)
         self.deafen(client_id)
+        if not cursors and position is not None:  # it had unsubscribed before
+            await self.remembered(client_id, user, position)
+            return
         position = _only(position, cursors)
         for session_id, cursor in cursors.items():
             # Apps disconnect when they read that the chat is over, before any poll

@@ -2,6 +2,7 @@
 
 import functools
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +52,19 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """An agent's client. Empty `services` means all of them."""
+    """An agent's client. Empty `services` means all of them.
+
+    `expires_at` is the end of his token (wall seconds): he has to bring a new one.
+    """
 
     id: str
     nickname: str
     role: Role = Role.AGENT
     services: frozenset[str] = frozenset()
+    expires_at: float = field(default=math.inf, compare=False)
+
+    def expired(self, now: float) -> bool:
+        return now > self.expires_at + LEEWAY
 
     def serves(self, service: str) -> bool:
         return not self.services or service in self.services
@@ -100,6 +108,7 @@ class TokenAuth:
             nickname=_sound(name, "name"),
             role=_role(claims.get("role", "agent")),
             services=_services(services),
+            expires_at=claims.get("exp", math.inf),
         )
 
     def user(self, peer: Peer) -> str:

@@ -46,27 +46,36 @@ class Presence:
         until = self._clock.time() + grace
         await self._store.mark_present(session_id, REST, until)
 
+    def noted(self, session_id: str, client_id: str, acked: int) -> bool:
+        """Note a poll if that needs no writing now; tell whether it did."""
+        options = self._live.current.bayeux
+        needed = self._clock.time() + options.timeout + options.offline_after
+        lease = self._leases.get((session_id, client_id))
+        if lease is None or lease.until < needed:
+            return False
+        if acked > lease.acked:
+            lease.acked = acked
+            self._dirty.add((session_id, client_id))
+        return True
+
     async def seen(self, session_id: str, client_id: str, acked: int) -> None:
         """Note that this client polls, and has everything up to `acked`."""
+        if self.noted(session_id, client_id, acked):
+            return
         options = self._live.current.bayeux
         now, key = self._clock.time(), (session_id, client_id)
-        needed = now + options.timeout + options.offline_after
+        # A little more than needed, or each poll would have to write.
+        until = now + options.timeout + options.offline_after * 1.5
         lease = self._leases.get(key)
-        if lease is None or lease.until < needed:
-            # A little more than needed, or each poll would have to write.
-            until = needed + options.offline_after / 2
-            self._leases[key] = _Lease(until, acked)
-            self._dirty.discard(key)
-            try:
-                await self._store.mark_present(session_id, client_id, until, acked)
-            except StoreUnavailableError:
-                self._leases.pop(key, None)  # so that the next poll tries again
-                raise
-            if lease is None:  # the time that `begin` gave is used
-                await self._store.mark_absent(session_id, REST, now)
-        elif acked > lease.acked:
-            lease.acked = acked
-            self._dirty.add(key)
+        self._leases[key] = _Lease(until, acked)
+        self._dirty.discard(key)
+        try:
+            await self._store.mark_present(session_id, client_id, until, acked)
+        except StoreUnavailableError:
+            self._leases.pop(key, None)  # so that the next poll tries again
+            raise
+        if lease is None:  # the time that `begin` gave is used
+            await self._store.mark_absent(session_id, REST, now)
 
     async def gone(
         self, session_id: str, client_id: str, acked: int, position: int | None

@@ -43,6 +43,9 @@ _FAILURES: dict[type[Exception], tuple[int, str, str]] = {
 }
 
 
+_UNSTORABLE = (400, "This cannot be stored", "BadRequestException")
+
+
 class RestV1:
     """The handlers of `{base}/1/service/…`."""
 
@@ -214,7 +217,7 @@ def _answering(handler: Handler) -> Handler:
             text = (exc.text or exc.reason).strip()
             return _failure(exc.status, text, type(exc).__name__)
         except StoreError as exc:
-            status, message, exception = _FAILURES[type(exc)]
+            status, message, exception = _FAILURES.get(type(exc), _UNSTORABLE)
             return _failure(status, message, exception)
 
     return answer

@@ -182,11 +182,18 @@ async def test_a_local_id_is_remembered_for_good_and_per_agent(world: World):
 async def test_only_those_in_the_chat_may_speak_there(world: World):
     session, _ = await accepted(world)
     stranger = await desk(world, "bob")
-    for operation in ("startTyping", "leaveChat", "endChat", "requestNotifications"):
+    for operation in ("startTyping", "endChat", "requestNotifications"):
         answer = await refusal(stranger.do(operation, chatId=session.id))
         assert answer == "403::Accept the chat first"
     assert len(await world.entries(session)) == 2
     assert {e["errors"][0]["code"] for e in await stranger.hear()} == {403}
+
+
+async def test_to_leave_again_changes_nothing(world: World):
+    session, agent = await accepted(world)
+    for _ in range(2):
+        await agent.do("leaveChat", chatId=session.id)
+    assert len(await world.entries(session)) == 3
 
 
 @pytest.mark.parametrize("chat", ["unknown", "foreign"])
