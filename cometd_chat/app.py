@@ -26,19 +26,26 @@ from cometd_chat.chat import (
 from cometd_chat.clock import Clock, SystemClock
 from cometd_chat.config import Config, LiveConfig, Reload, changes, load
 from cometd_chat.delivery import Delivery
+from cometd_chat.push.providers import Providers
+from cometd_chat.push.texts import TextsError, load_texts
+from cometd_chat.push.worker import PushWorker
 from cometd_chat.store import Store, StoreError
 from cometd_chat.store.sqlite import SqliteStore
+from cometd_chat.web.addresses import Addresses
 from cometd_chat.web.cometd import CometdEndpoint
 from cometd_chat.web.long_polling import BrowserCookie, HttpTransports
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.rest_v1 import RestV1
-from cometd_chat.web.throttle import Throttle
+from cometd_chat.web.throttle import Throttles
 from cometd_chat.web.websocket import WebSocketTransport
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that may wait to be accepted when all phones come back at once."""
+
+LONGEST_LINE = 16_384
+"""Bytes of a request's first line: callback-polling has its messages there."""
 
 KEEPALIVE = 30.0
 """Seconds an idle connection, or one that sends its head slowly, stays open."""
@@ -49,8 +56,14 @@ UNREAD = 20_000
 FLUSH_PERIOD = 0.25
 """Seconds between two writes of acknowledged positions."""
 
+PUSH_PERIOD = 0.25
+"""Seconds between two looks for pushes that are due."""
+
 PURGE_PERIOD = 600.0
 """Seconds between two looks for chats that are old enough to be forgotten."""
+
+HEADERS = ("Content-Type", "gms_user", "Idempotency-Key")
+"""Headers that web pages of other hosts may set."""
 
 WATCH_PERIOD = 2.0
 """Seconds between two looks at the configuration file."""
@@ -79,21 +92,22 @@ class Chat:
             ),
             self.delivery,
             clock,
-            Throttle(config.bayeux.handshakes_per_second),
+            Throttles(config.bayeux.handshakes_per_second),
             timestamps=config.bayeux.timestamps,
         )
         limits = bayeux.Limits(
             messages=config.limits.messages_per_request,
             depth=config.limits.json_depth,
         )
-        self._http = HttpTransports(
+        http = HttpTransports(
             self.endpoint,
             limits,
             config.server.body_timeout,
-            callbacks=bayeux.CALLBACK_POLLING in config.bayeux.transports,
             cookie=browser_cookie(config),
         )
         self.delivery.on_wake(self.endpoint.wake)
+        self.push = PushWorker(store, Providers(clock, live), clock, live)
+        self.reload_texts()
         self._rest_v1 = RestV1(self.customers, auth, live, config.server.base_path)
 
         self.sockets = WebSocketTransport(
@@ -101,22 +115,24 @@ class Chat:
             limits,
             config.limits.body,
             2 * config.bayeux.timeout + config.bayeux.offline_after,
+            config.limits.clients,
         )
+        self._addresses = Addresses(self.server, http, self.sockets)
 
     def routes(self, app: web.Application) -> None:
         """Add every address this node serves."""
         for base in {"", self.live.current.server.base_path}:
-            # Clients put the type of a message behind the path; without a redirect,
-            # for a redirected POST loses its body.
-            for path in (f"{base}/cometd", f"{base}/cometd/{{suffix:.*}}"):
-                app.router.add_post(path, self._http.post)
-                app.router.add_get(path, self._get, allow_head=False)
+            self._addresses.add_to(app.router, f"{base}/cometd")
         self._rest_v1.add_routes(app)
 
-    async def _get(self, request: web.Request) -> web.StreamResponse:
-        upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
-        allowed = bayeux.WEBSOCKET in self.live.current.bayeux.transports
-        return await (self.sockets if upgrade and allowed else self._http).get(request)
+    def reload_texts(self) -> None:
+        """Read the localisation file of pushes; a wrong one leaves the former texts."""
+        try:
+            self.push.texts = load_texts(
+                self.live.current.push.localization_file_location
+            )
+        except TextsError as exc:
+            log.error("the texts of pushes stay as they are: %s", exc)  # noqa: TRY400
 
     async def sweep(self) -> None:
         """Do what is due by the passing of time."""
@@ -136,10 +152,14 @@ class Chat:
         if gone:
             log.info("forgot %d old sessions", gone)
 
-    async def close(self) -> None:
-        """Answer whoever waits, then finish what was accepted."""
+    async def release(self, _: object = None) -> None:
+        """Answer whoever waits; their clients go to another server."""
         await self.endpoint.close()
         await self.sockets.close()
+        await self.push.close()
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
         await self.agents.close()
         try:
             await self.presence.flush()
@@ -233,19 +253,22 @@ class Node:
         stack.push_async_callback(store.close)
         chat = Chat(store, self.live, self._clock)
         self._chat = chat
+        stack.push_async_callback(chat.close)
         app = web.Application(client_max_size=config.limits.body)
-        Origins(self.live).add_to(app)
+        # Once nobody is listening any more: whoever is answered comes back at once.
+        app.on_shutdown.append(chat.release)
+        Origins(lambda: self.live.current.server.allowed_origins, HEADERS).add_to(app)
         chat.routes(app)
         runner = web.AppRunner(
             app,
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=KEEPALIVE,
+            max_line_size=LONGEST_LINE,
             shutdown_timeout=config.server.shutdown_timeout,
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        stack.push_async_callback(chat.close)
         self._background(stack, chat)
         tls = _tls(config)
         sock = _listen(config.server.host, config.server.port)
@@ -263,6 +286,7 @@ class Node:
         """Put another configuration in force, as far as it needs no restart."""
         self.live.replace(config)
         self._chat.server.options = bayeux_options(config)
+        self._chat.reload_texts()
         self._chat.broadcast.rules = broadcast_rules(config)
         self._chat.mailboxes.bounds = mailbox_bounds(config)
         logging.getLogger().setLevel(config.log.level.upper())
@@ -272,6 +296,8 @@ class Node:
             chat.sweep: self.live.current.bayeux.sweep_period,
             chat.presence.flush: FLUSH_PERIOD,
             chat.purge: PURGE_PERIOD,
+            chat.push.announce: PUSH_PERIOD,
+            chat.push.send: PUSH_PERIOD,
         }
         for job, period in jobs.items():
             task = asyncio.create_task(every(period, job))

@@ -16,7 +16,7 @@ What has no position (notices for agents, lists, receipts) goes through a bounde
 mailbox (`bayeux/mailbox.py`) that follows the same responses.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -196,14 +196,26 @@ class Delivery:
         return finished
 
     def lost(self, client_id: str) -> None:
-        """Take back what the last response carried: it did not reach the client."""
-        self._mailboxes.lost(client_id)
-        if reader := self._readers.get(client_id):
-            for session_id, cursor in reader.cursors.items():
-                if cursor.sent != cursor.acked:
-                    cursor.sent = cursor.acked
-                    cursor.tail.clear()
-                    reader.ready[session_id] = cursor
+        """Take back what is not acknowledged: it did not reach the client."""
+        self._rewind(client_id, 0, {})
+
+    def mark(self, client_id: str) -> Callable[[], None]:
+        """Return a call that takes back only what will be taken from now on."""
+        mail = self._mailboxes.mark(client_id)
+        cursors = self.cursors(client_id).values()
+        sent = {cursor: cursor.sent for cursor in cursors}
+        return lambda: self._rewind(client_id, mail, sent)
+
+    def _rewind(self, client_id: str, mail: int, sent: Mapping[Cursor, int]) -> None:
+        self._mailboxes.lost(client_id, mail)
+        reader = self._readers.get(client_id, _NOBODY)
+        for session_id, cursor in reader.cursors.items():
+            # Cursors that began later are as they were then: at what is confirmed.
+            arrived = max(cursor.acked, sent.get(cursor, 0))
+            if cursor.sent != arrived:
+                cursor.sent = arrived
+                cursor.tail.clear()
+                reader.ready[session_id] = cursor
 
     def take(self, client_id: str, *, ending: bool = False) -> list[Raw] | None:
         """Return the events for one response, in order; they stay unacknowledged.

@@ -1,8 +1,8 @@
 """The story of a chat that survives the phone's background state, played for real.
 
-Customer, agent and server talk over real connections; each step is checked before
-the next is told. The story is that of GMS, "Chat API Version 1 Push Notification
-and Background State".
+Customer, agent and server talk over real connections, and so do the server and the
+company that pushes are sent to; each step is checked before the next is told. The
+story is that of GMS, "Chat API Version 1 Push Notification and Background State".
 """
 
 import asyncio
@@ -16,17 +16,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientSession, web
 
 from cometd_chat.app import Node
 from cometd_chat.chat import make_agent_token
 from cometd_chat.client import AgentClient, BayeuxClient, Json, LostError, RefusedError
 from cometd_chat.config import Config, loads
-from cometd_chat.store import Due, StoreError
+from cometd_chat.store import StoreError
 
 SERVICE = "demo"
 AGENT = "Ann"
 CUSTOMER = "Carla"
+
+DEVICE = "the-phone-of-carla"
+"""What names the phone to the company, where pushes go."""
 
 TIMER = 2
 """Seconds of `_client_timeout_notification`: nobody wants to watch its 90."""
@@ -34,8 +37,8 @@ TIMER = 2
 IN_TIME = 10.0
 """Seconds within which each chapter must come to its end."""
 
-LOOK = 0.05
-"""Seconds between two looks for a due push."""
+LATE = 1.5
+"""Seconds that a push may come after its time."""
 
 CONFIGURATION = """\
 [server]
@@ -46,6 +49,11 @@ url = sqlite:///{folder}/demo.db
 gms_user = trusted
 [agents]
 secret = {secret}
+[push]
+pushEnabled = comet, customhttp
+defaultProvider = company
+[push.provider.company]
+customhttp.url = {webhook}
 [service.{service}]
 _client_timeout_notification = {timer}
 """
@@ -68,27 +76,59 @@ async def play(echo: Callable[[str], None]) -> None:
         echo(f"{time.monotonic() - began:6.2f} s  {who:<7} {what}")
 
     try:
-        async with _stage() as (node, http):
+        async with _stage() as (node, http, company):
             tell("server", f"is ready on {node.url}, with a database for this story")
-            await _Story(node, http, tell).play()
+            await _Story(node, http, company, tell).play()
     except (LostError, RefusedError, ClientError, OSError, StoreError) as exc:
         raise StepError(f"the story broke off: {exc}") from exc
     tell("server", "has stopped: everything happened as told")
 
 
+class _Company:
+    """The company's own server, to which pushes of type `customhttp` are posted."""
+
+    def __init__(self) -> None:
+        self.pushes: asyncio.Queue[Json] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        """Listen on a free port; gives the address for pushes."""
+        app = web.Application()
+        app.router.add_post("/push", self._receive)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/push"
+        finally:
+            await runner.cleanup()
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        await self.pushes.put(await request.json())
+        return web.Response()
+
+
 @asynccontextmanager
-async def _stage() -> AsyncIterator[tuple[Node, ClientSession]]:
+async def _stage() -> AsyncIterator[tuple[Node, ClientSession, _Company]]:
+    company = _Company()
     with TemporaryDirectory(prefix="cometd-chat-") as folder:
-        async with Node(_config(Path(folder))) as node, ClientSession() as http:
-            yield node, http
+        async with (
+            company.open() as webhook,
+            Node(_config(Path(folder), webhook)) as node,
+            ClientSession() as http,
+        ):
+            yield node, http, company
 
 
-def _config(folder: Path) -> Config:
-    loaded = loads(
-        CONFIGURATION.format(
-            folder=folder, secret=secrets.token_hex(), service=SERVICE, timer=TIMER
-        )
+def _config(folder: Path, webhook: str) -> Config:
+    text = CONFIGURATION.format(
+        folder=folder,
+        secret=secrets.token_hex(),
+        service=SERVICE,
+        timer=TIMER,
+        webhook=webhook,
     )
+    loaded = loads(text)
     if loaded.config is None:
         raise StepError("; ".join(map(str, loaded.problems)))
     return loaded.config
@@ -121,7 +161,7 @@ class _Phone:
             "",
             notify_by="comet",
             userDisplayName=CUSTOMER,
-            push_notification_deviceid="the-phone-of-carla",
+            push_notification_deviceid=DEVICE,
             push_notification_type="customhttp",
         )
         return str(chat["chatSessionId"])
@@ -222,9 +262,11 @@ class _Desk:
 class _Story:
     """The chapters; each goes on where the one before ended."""
 
-    def __init__(self, node: Node, http: ClientSession, tell: Tell) -> None:
+    def __init__(
+        self, node: Node, http: ClientSession, company: _Company, tell: Tell
+    ) -> None:
         self._tell = tell
-        self._store = node.store
+        self._pushes = company.pushes
         self._phone = _Phone(http, node.url)
         token = make_agent_token(
             node.live.current.agents.secret, {"sub": "ann", "name": AGENT}
@@ -240,8 +282,9 @@ class _Story:
             self._talk,
             self._background,
             self._missing,
-            self._due_push,
+            self._push,
             self._foreground,
+            self._short_absence,
             self._end,
         ):
             try:
@@ -277,7 +320,7 @@ class _Story:
         self._tell("agent", "reads the notice: customer is not online")
 
     async def _missing(self) -> None:
-        self._missed_since = time.time()
+        self._missed_since = time.monotonic()
         for number, text in enumerate(self._missed, 1):
             position = await self._desk.send(text)
             _check(
@@ -287,22 +330,16 @@ class _Story:
             self._tell("agent", f"writes: {text} (position {position})")
         self._tell("server", f"runs the timer, _client_timeout_notification = {TIMER}")
 
-    async def _due_push(self) -> None:
-        found = await self._claim()
-        waited = time.time() - self._missed_since
-        _check(waited >= TIMER, f"the push was due after {waited:.2f} s")
-        _check(
-            [due.session.id for due in found] == [self._chat_id],
-            "another push than that of this chat is due",
-        )
-        self._tell("server", f"after {waited:.1f} s a push is due, no provider")
-
-    async def _claim(self) -> list[Due]:
-        while True:
-            now = time.time()
-            if found := await self._store.claim_due(SERVICE, now, TIMER, lease=IN_TIME):
-                return found
-            await asyncio.sleep(LOOK)
+    async def _push(self) -> None:
+        push = await self._pushes.get()
+        waited = time.monotonic() - self._missed_since
+        _check(TIMER <= waited < TIMER + LATE, f"the push came after {waited:.2f} s")
+        _check(push["deviceId"] == DEVICE, "the push is for another device")
+        message = push["message"]
+        lines = [line["Message.Text"] for line in message["lastTranscript"]]
+        _check(lines == [*self._missed], f"the push tells {lines}")
+        self._tell("company", f"gets the push after {waited:.1f} s, for {DEVICE}:")
+        self._tell("phone", f"shows: {message['message']}: {' '.join(lines)}")
 
     async def _foreground(self) -> None:
         self._phone.come_as_new_client()
@@ -316,6 +353,25 @@ class _Story:
         self._tell("app", f"has all it missed, in one /_genesys message{self._at()}")
         await self._desk.sees_online()
         self._tell("agent", "sees the customer online again")
+
+    async def _short_absence(self) -> None:
+        text = "It is at the station."
+        await self._phone.go()
+        self._tell("app", "goes to the background once more")
+        await self._desk.reads("customer is not online")
+        await self._desk.send(text)
+        self._tell("agent", f"writes: {text}")
+        self._phone.come_as_new_client()
+        await self._phone.come()
+        await self._phone.read_until(AGENT, text)
+        self._tell("app", f"comes back in time, and reads it{self._at()}")
+        try:
+            async with asyncio.timeout(TIMER + LATE):
+                push = await self._pushes.get()
+        except TimeoutError:
+            self._tell("company", f"gets no push for it within {TIMER + LATE:.1f} s")
+        else:
+            raise StepError(f"there was a push for {push['deviceId']}")
 
     async def _end(self) -> None:
         await self._desk.operate("endChat")

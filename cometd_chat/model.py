@@ -91,13 +91,22 @@ class Participant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """Where the customer's pushes go (GMS parameters `push_notification_*`)."""
+    """Where the customer's pushes go (GMS parameters `push_notification_*`).
+
+    `type` and `id` together name it. `registered_at` is wall time in seconds. A
+    device that is `muted` rings for nothing, and between the hours of `quiet` (such
+    as "22:00-07:00", in the IANA time zone `zone`) it waits.
+    """
 
     id: str = field(repr=False)
     type: str
     provider: str = ""
     language: str = ""
     debug: bool = False
+    registered_at: float = 0.0
+    muted: bool = False
+    quiet: str = ""
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +130,7 @@ class Session:
     count entries: `last` is the newest, `acked` the newest that the customer
     confirmed, `announced` the newest that a push told about, `notable` the newest
     that a push may tell about. `absent_since` is None while the customer is present.
+    `devices` come in the order of their registration.
     """
 
     id: str
@@ -133,7 +143,7 @@ class Session:
     ended_at: float = 0.0
     comet: bool = False
     profile: Profile = field(default=Profile(), repr=False)
-    device: Device | None = None
+    devices: tuple[Device, ...] = ()
     participants: tuple[Participant, ...] = ()
     last: int = 0
     last_at: float = 0.0
@@ -167,8 +177,43 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A push to one device, to be kept until it was sent.
+
+    `id` is a UUID, the same on each try. `position` is the newest entry that it tells
+    about. `content` is the sender's own business and may hold chat text. It is sent
+    between `not_before` and `expires_at` (wall seconds) or never. A `silent` one shows
+    nothing, so that it is sent to a customer who is present and to a muted device too.
+    """
+
+    id: str
+    device: Device
+    provider: str
+    position: int
+    content: bytes = field(repr=False)
+    not_before: float
+    expires_at: float
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(NewJob):
+    """A push lent to one sender until `lease` (wall seconds).
+
+    `attempts` is how often it was tried and given back.
+    """
+
+    session_id: str
+    attempts: int
+    lease: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """The customer asks for the chat: new becomes waiting."""
+    """The customer asks for the chat: new becomes waiting.
+
+    Its device is registered with it.
+    """
 
     profile: Profile
     device: Device | None = None

@@ -116,3 +116,18 @@ ensure_node_packages() {
   fi
   printf '%s\n' "$stamp" >"$place/node_modules/stamp"
 }
+
+# ensure_chromium: installs Debian's package if there is none on PATH and we may.
+ensure_chromium() {
+  local install=(apt-get install -y chromium) output
+  if command -v chromium >/dev/null; then
+    return
+  fi
+  ((EUID == 0)) || die "Chromium is needed and was not found. As root: ${install[*]}"
+  say "Installing Chromium (once) ..."
+  export DEBIAN_FRONTEND=noninteractive
+  if ! output=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1); then
+    say "$output"
+    die "Chromium could not be installed (see above). As root: ${install[*]}"
+  fi
+}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from msgspec import Raw
 
 from .messages import Ext, Message, error
-from .server import Client
+from .server import Client, Rewind
 
 
 class RefusedError(Exception):
@@ -63,10 +63,14 @@ class Application(Protocol):
         """
         ...
 
-    async def resume(self, old: Client, new: Client, position: object) -> bool:
-        """Let the new client read on where the old one was, or return False.
+    def continues(self, old: Client, new: Client) -> bool:
+        """Tell whether the new client may go on in place of the old one."""
+        ...
 
-        `position` is what the client says it has; the old client is forgotten.
+    async def resume(self, old: Client, new: Client, position: object) -> None:
+        """Let the new client read on where the old one was, which is forgotten.
+
+        `position` is what the client says it has.
         """
         ...
 
@@ -121,5 +125,9 @@ class Outbox(Protocol):
         ...
 
     def lost(self, client_id: str) -> None:
-        """Take back what the last response carried: it did not reach the client."""
+        """Take back what is not acknowledged: it did not reach the client."""
+        ...
+
+    def mark(self, client_id: str) -> Rewind:
+        """Return a call that takes back only what will be taken from now on."""
         ...

@@ -53,12 +53,36 @@ class Bounds:
 
 @dataclass(slots=True, eq=False)
 class _Mailbox:
+    """`gone` counts the events that have left it for good, in front of the batch."""
+
     queue: deque[Raw] = field(default_factory=deque)
     size: int = 0
     batch: list[Raw] = field(default_factory=list)
     batch_size: int = 0
+    gone: int = 0
     wake_at: float = _NEVER
     alarm: float = _NEVER
+
+    def take(self) -> Raw:
+        """Move the first event of the queue to the end of the batch."""
+        event = self.queue.popleft()
+        self.batch.append(event)
+        self.batch_size += len(event)
+        self.size -= len(event)
+        return event
+
+    def put_back(self) -> None:
+        """Move the last event of the batch to the front of the queue."""
+        event = self.batch.pop()
+        self.queue.appendleft(event)
+        self.batch_size -= len(event)
+        self.size += len(event)
+        self.wake_at = _AT_ONCE
+
+    def drop(self) -> None:
+        """Drop the first event of the queue."""
+        self.size -= len(self.queue.popleft())
+        self.gone += not self.batch
 
 
 class Mailboxes:
@@ -117,35 +141,49 @@ class Mailboxes:
         box = self._boxes.get(client_id)
         if box is None:
             return []
-        taken = self._cut(box)
-        box.batch += taken
+        taken = []
+        while box.queue and self._fits(box):
+            taken.append(box.take())
         box.wake_at = _AT_ONCE if box.queue else _NEVER
         return taken
 
     def acknowledge(self, client_id: str) -> None:
         """Note that the client got all that was taken for it."""
         if box := self._boxes.get(client_id):
+            box.gone += len(box.batch)
             box.batch.clear()
             box.batch_size = 0
 
-    def lost(self, client_id: str) -> None:
-        """Put the batch back in front: it did not reach the client.
+    def mark(self, client_id: str) -> int:
+        """Return what tells `lost()` later how much had been taken until now."""
+        box = self._boxes.get(client_id)
+        return 0 if box is None else box.gone + len(box.batch)
 
-        The client is `waiting()` from then on, and is not woken: this is said by
-        whoever serves its next poll.
+    def lost(self, client_id: str, since: int = 0) -> None:
+        """Put back in front what of the batch was taken since that mark: it did not
+        reach the client. What was put back too early, for it did, joins the batch.
+
+        A client with events is `waiting()` from then on, and is not woken: this is
+        said by whoever serves its next poll.
         """
         box = self._boxes.get(client_id)
-        if box is None or not box.batch:
+        if box is None:
             return
-        box.queue.extendleft(reversed(box.batch))
-        box.size += box.batch_size
-        box.batch.clear()
-        box.batch_size = 0
-        box.wake_at = _AT_ONCE
+        kept = max(since - box.gone, 0)
+        while len(box.batch) > kept:
+            box.put_back()
+        while len(box.batch) < kept and box.queue:
+            box.take()
+        if not box.queue:
+            box.wake_at = _NEVER
         self._bound(client_id, box)
 
     def move(self, old: str, new: str) -> None:
-        """Give the mailbox of a client to the one that goes on in its place."""
+        """Give the mailbox of a client to the one that goes on in its place, and with
+        it what the client still has to learn of its losses."""
+        if old in self._overflowed:
+            self._overflowed.discard(old)
+            self._overflowed.add(new)
         if box := self._boxes.pop(old, None):
             box.alarm = _NEVER
             self._boxes[new] = box
@@ -216,7 +254,7 @@ class Mailboxes:
             if self.bounds.overflow is Overflow.RELEASE:
                 self._give_up(client_id, box)
                 return False
-            box.size -= len(box.queue.popleft())
+            box.drop()
             self.dropped += 1
         return True
 
@@ -225,18 +263,10 @@ class Mailboxes:
         del self._boxes[client_id]
         self._overflowed.add(client_id)
 
-    def _cut(self, box: _Mailbox) -> list[Raw]:
-        """Remove from the queue what fits into the batch, in an empty one at least
-        one event."""
-        taken: list[Raw] = []
-        while box.queue:
-            size = box.batch_size + len(box.queue[0])
-            if box.batch_size and size > self.bounds.batch:
-                break
-            taken.append(box.queue.popleft())
-            box.size -= size - box.batch_size
-            box.batch_size = size
-        return taken
+    def _fits(self, box: _Mailbox) -> bool:
+        """Tell whether the batch has room for the next event; an empty one has."""
+        size = box.batch_size + len(box.queue[0])
+        return not box.batch or size <= self.bounds.batch
 
     def _ring(self, client_id: str, box: _Mailbox, now: float) -> bool:
         """Tell whether the client's time has come; if it moved, wait for it again."""

@@ -39,6 +39,7 @@ LONG_POLLING = "long-polling"
 CALLBACK_POLLING = "callback-polling"
 WEBSOCKET = "websocket"
 _LONGEST = 1e9  # milliseconds
+_MARKS = 4  # the newest one, and some for connects that come late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,10 @@ class Options:
     surplus_interval: float = 2.0
 
 
+Rewind: TypeAlias = Callable[[], None]
+"""Takes back what was sent to a client after some moment."""
+
+
 @dataclass(slots=True, eq=False)
 class Poll:
     """One connect request. `wait`: it may be held until `deadline`."""
@@ -71,7 +76,8 @@ class Client:
     """One Bayeux handshake; `identity` is what the application made of it.
 
     `batch` numbers the answers to its connects if it speaks the acknowledgement
-    extension (`acks`). `browser` is the cookie it shares with other tabs.
+    extension (`acks`); `marks` has calls that take back what came after those of
+    them that carried events. `browser` is the cookie it shares with other tabs.
     """
 
     id: str
@@ -82,12 +88,19 @@ class Client:
     browser: str = ""
     acks: bool = False
     batch: int = 0
+    marks: dict[int, Rewind] = field(default_factory=dict)
     transport: str = ""
     subscriptions: set[str] = field(default_factory=set)
     connected: bool = False
     silent: bool = False
     poll: Poll | None = None
     alarm: float = math.inf
+
+    def carries(self, batch: int, rewind: Rewind) -> None:
+        """Remember how far the events of an answer go."""
+        self.marks[batch] = rewind
+        if len(self.marks) > _MARKS:
+            del self.marks[min(self.marks)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +111,29 @@ class Handshake:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """`batch` is the number that the answer to a connect will have; `rewind` takes
+    back what came after the answer which the client says it got. None if that carried
+    nothing: then nothing of what is not acknowledged arrived."""
+
+    batch: int
+    rewind: Rewind | None
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
     """Answer this connect: at once unless `poll.wait`, then call `answered()`.
 
     `displaced` is the connect that was held for this client until now. It must end
     without a Bayeux reply, or the client would run two loops of connects.
-    `acknowledged` tells whether the client got the answer before this one: None
-    from clients that do not speak the acknowledgement extension.
+    `count` is None for clients that do not speak the acknowledgement extension.
     """
 
     client: Client
     message: Message
     poll: Poll
     displaced: Poll | None
-    acknowledged: bool | None
+    count: Count | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,30 +394,28 @@ class BayeuxServer:
         displaced, client.poll = client.poll, poll
         client.silent = False
         self._arm(client)
-        acknowledged = self._acknowledged(client, message, answer)
-        return Connect(client, message, poll, displaced, acknowledged)
+        count = self._count(client, message, answer) if client.acks else None
+        return Connect(client, message, poll, displaced, count)
 
-    def _acknowledged(
-        self, client: Client, message: Message, answer: Reply
-    ) -> bool | None:
-        """Compare what the client says it got with the newest batch, and begin the
-        next one. At most one batch is unacknowledged: there is one connect at a time.
+    def _count(self, client: Client, message: Message, answer: Reply) -> Count:
+        """Number the answer, and look up what the client says it got.
+
+        That is not always the newest one: connects of the past may arrive late, and
+        be answered in vain with what their client has.
         """
-        if not client.acks:
-            return None
-        got = extensions.batch(message) == client.batch
         client.batch += 1
         answer.ext = {"ack": client.batch}
-        return got
+        got = extensions.batch(message)
+        return Count(client.batch, None if got is None else client.marks.get(got))
 
     def _may_hold(self, client: Client) -> bool:
         """Tell whether the browser has a connection left to hold (Bayeux 1.0,
         "Multiple clients"); it opens only a few to one host."""
+        self._unhold(client)  # the new connect takes the place of the former one
         if not client.browser or client.transport == WEBSOCKET:
             return True
         holding = self._holding.get(client.browser, set())
-        most = self.options.max_holds_per_browser
-        if 0 <= most <= len(holding) and client.id not in holding:
+        if 0 <= self.options.max_holds_per_browser <= len(holding):
             return False
         self._holding.setdefault(client.browser, holding).add(client.id)
         return True

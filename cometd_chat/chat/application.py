@@ -21,12 +21,15 @@ from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .agents import CHANNEL as AGENTS_CHANNEL
 from .agents import Agents
-from .customers import Customers
+from .customers import Customers, Goodbye
 from .identity import Agent, AuthHook, Customer, IdentityError
 
 log = logging.getLogger(__name__)
 
 CUSTOMERS_CHANNEL = "/_genesys"
+
+MOST_UNREAD = 99_999
+"""Largest number of unread messages that an app's icon can mean."""
 
 NEWEST = LARGEST_POSITION
 """Stands for the end of a transcript, wherever that is."""
@@ -75,27 +78,24 @@ class ChatApplication:
         except IdentityError:
             return False
 
-    async def resume(self, old: Client, new: Client, position: object) -> bool:
-        resumed = await self._resume(old, new, position)
-        if resumed:
-            self._broadcast.move(old.id, new.id)
-        return resumed
-
-    async def _resume(self, old: Client, new: Client, position: object) -> bool:
+    def continues(self, old: Client, new: Client) -> bool:
         match old.identity, new.identity:
-            case (Agent() as before, Agent() as now) if before == now:
-                self._agents.resume(old.id, new.id)
-                return True
-            case (Customer() as before, Customer() as now) if now.user == before.user:
-                new.identity = before
-                known = read_position(position)
-                try:
-                    await self._customers.resume(old.id, new.id, known)
-                except StoreError:
-                    # It reads on all the same; its first poll says it again.
-                    log.warning("a customer's presence could not be stored")
-                return True
-        return False
+            case Customer() as before, Customer() as now:
+                return before.user == now.user
+            case before, now:
+                return before == now
+
+    async def resume(self, old: Client, new: Client, position: object) -> None:
+        self._broadcast.move(old.id, new.id)
+        if not isinstance(old.identity, Customer):
+            self._agents.resume(old.id, new.id)
+            return
+        new.identity = old.identity
+        try:
+            await self._customers.resume(old.id, new.id, read_position(position))
+        except StoreError:
+            # It reads on all the same; its first poll says it again.
+            log.warning("a customer's presence could not be stored")
 
     async def subscribe(
         self, client: Client, names: Sequence[str], message: Message
@@ -114,7 +114,7 @@ class ChatApplication:
     async def unsubscribe(self, client: Client, names: Sequence[str]) -> None:
         self._broadcast.unsubscribe(client.id, names)
         if CUSTOMERS_CHANNEL in names and isinstance(client.identity, Customer):
-            await self._say_goodbye(client, None)
+            await self._say_goodbye(client, Goodbye())
 
     async def publish(self, client: Client, message: Message) -> None:
         if message.channel == AGENTS_CHANNEL and isinstance(client.identity, Agent):
@@ -163,7 +163,7 @@ class ChatApplication:
             self._agents.forget(client.id)
             return
         if message is not None:
-            await self._say_goodbye(client, _position(message))
+            await self._say_goodbye(client, _goodbye(message))
             return
         try:
             await self._customers.absent(client.id)
@@ -175,17 +175,17 @@ class ChatApplication:
             user = self._auth.user(peer)
         except IdentityError:
             return False
-        client_id, position = message.client_id or "", _position(message)
+        client_id, goodbye = message.client_id or "", _goodbye(message)
         try:
-            return await self._customers.remembered(client_id, user, position)
+            return await self._customers.remembered(client_id, user, goodbye)
         except StoreError:
             log.warning("the goodbye of a forgotten client could not be stored")
             return False
 
-    async def _say_goodbye(self, client: Client, position: int | None) -> None:
+    async def _say_goodbye(self, client: Client, goodbye: Goodbye) -> None:
         try:
             user = client.identity.user if isinstance(client.identity, Customer) else ""
-            await self._customers.leave(client.id, user, position)
+            await self._customers.leave(client.id, user, goodbye)
         except StoreError:
             # The client is gone all the same; its leases end by themselves.
             log.warning("a customer's goodbye could not be stored")
@@ -238,6 +238,14 @@ def _position(message: Message) -> int | None:
     """Return the position a client says it has; a wrong one says nothing."""
     value = (message.ext or {}).get("transcriptPosition")
     return None if value is None else read_position(value)
+
+
+def _goodbye(message: Message) -> Goodbye:
+    unread = read_position((message.ext or {}).get("unreadCount"))
+    return Goodbye(
+        position=_position(message),
+        unread=None if unread is None else min(unread, MOST_UNREAD),
+    )
 
 
 def _replayed(value: object) -> int | None:

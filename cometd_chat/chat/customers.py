@@ -11,6 +11,7 @@ from cometd_chat.delivery import Cursor, Delivery, Form
 from cometd_chat.gms import v1
 from cometd_chat.model import (
     CUSTOMER,
+    Device,
     Draft,
     End,
     Entry,
@@ -20,6 +21,7 @@ from cometd_chat.model import (
     Role,
     Session,
 )
+from cometd_chat.push.quiet import is_quiet_hours, is_zone
 from cometd_chat.store import Appended, Once, SessionNotFoundError, Store
 
 from .presence import Presence
@@ -37,6 +39,15 @@ class Transcript:
     session: Session
     entries: Sequence[Entry]
     position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goodbye:
+    """What an app says when it goes to the background: the position it has, and
+    what its icon counts as unread beside this chat."""
+
+    position: int | None = None
+    unread: int | None = None
 
 
 class Customers:
@@ -118,6 +129,22 @@ class Customers:
         draft = self._draft(kind, session.profile.nickname)
         return await self._store.append(session.id, [draft])
 
+    async def register(self, session: Session, device: Device) -> None:
+        """Give the customer a device; whoever had it before gets nothing there any
+        more.
+
+        Raises: V1Error for quiet hours that are none.
+        """
+        if device.quiet and not is_quiet_hours(device.quiet):
+            raise v1.V1Error("quiet: hours such as 22:00-07:00 are needed")
+        if device.zone and not is_zone(device.zone):
+            raise v1.V1Error("zone: a time zone such as Europe/Berlin is needed")
+        await self._store.register_device(session.id, device, self._clock.time())
+
+    async def deregister(self, session: Session, device_id: str | None) -> None:
+        """Take a device, or all, from the customer; what was queued is dropped."""
+        await self._store.deregister_device(session.id, device_id)
+
     async def end(self, session: Session) -> Session:
         """End the chat; ending again changes nothing.
 
@@ -163,8 +190,7 @@ class Customers:
         for session in sessions:
             if client_id not in self._readers:
                 return  # it left while the store was read
-            start = session.acked if position is None else position
-            self._delivery.attach(client_id, session, self._form(session), start)
+            self._attach(client_id, session, position)
             if position is not None:
                 await self._store.acknowledge(session.id, position)
         await self.present(client_id, ())
@@ -223,24 +249,25 @@ class Customers:
             *(gone(name, client_id, c.acked, None) for name, c in cursors.items())
         )
 
-    async def leave(self, client_id: str, user: str, position: int | None) -> None:
-        """Note that the client said goodbye, perhaps with the position it has.
+    async def leave(self, client_id: str, user: str, goodbye: Goodbye) -> None:
+        """Note that the client said goodbye.
 
         Nothing is kept of it, even if that cannot be stored.
         """
         cursors = self._delivery.cursors(client_id)
         self.deafen(client_id)
-        if not cursors and position is not None:  # it had unsubscribed before
-            await self.remembered(client_id, user, position)
+        if not cursors and goodbye != Goodbye():  # it had unsubscribed before
+            await self.remembered(client_id, user, goodbye)
             return
-        position = _only(position, cursors)
+        position = _only(goodbye.position, cursors)
         for session_id, cursor in cursors.items():
             # Apps disconnect when they read that the chat is over, before any poll
             # could confirm it.
             acked = cursor.sent if cursor.session.ended else cursor.acked
             await self._presence.gone(session_id, client_id, acked, position)
+        await self._count(list(cursors), goodbye.unread)
 
-    async def remembered(self, client_id: str, user: str, position: int | None) -> bool:
+    async def remembered(self, client_id: str, user: str, goodbye: Goodbye) -> bool:
         """Take the goodbye of a client that Bayeux forgot; tell if it had chats."""
         sessions = [
             session
@@ -248,10 +275,17 @@ class Customers:
             if session.open and not _foreign(session, user)
         ]
         sessions = sessions or await self._store.of_user(user)
-        position = _only(position, sessions)
+        position = _only(goodbye.position, sessions)
         for session in sessions:
             await self._presence.gone(session.id, client_id, 0, position)
+        await self._count([session.id for session in sessions], goodbye.unread)
         return bool(sessions)
+
+    async def _count(self, session_ids: Sequence[str], unread: int | None) -> None:
+        """Keep what the app counts as unread; once, whatever number of chats it has."""
+        if unread is not None and session_ids:
+            now = self._clock.time()
+            await self._store.set_badge_base(session_ids[0], unread, now)
 
     async def _readable(self, user: str, key: str) -> Sequence[Session]:
         """Return what there is to read: chats that go on, or the end of the last."""
@@ -259,6 +293,14 @@ class Customers:
             return [await self.session(key, user)]
         sessions = await self._store.of_user(user)
         return [s for s in sessions if s.open] or sessions[-1:]
+
+    def _attach(self, client_id: str, session: Session, position: int | None) -> None:
+        if position is None:
+            # Subscribing again brings nothing twice (Bayeux 1.0, "Subscribe").
+            if session.id in self._delivery.cursors(client_id):
+                return
+            position = session.acked
+        self._delivery.attach(client_id, session, self._form(session), position)
 
     def _attach_readers(self, session: Session) -> None:
         for client_id, reads in list(self._readers.items()):

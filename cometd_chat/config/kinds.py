@@ -310,8 +310,12 @@ def _channel(text: str) -> str:
     return text
 
 
+# Apps in a web view have schemes of their own, such as capacitor://localhost.
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:]+").fullmatch
+
+
 def _origin(text: str) -> str:
-    if text != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", text):
+    if not _ORIGIN(text):
         raise RejectedError
     return text
 

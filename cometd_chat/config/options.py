@@ -635,6 +635,12 @@ class ProviderOptions:
         "Address of APNs; the sandbox has its own.",
         name="apns.server",
     )
+    apns_proxy: str = option(
+        URL,
+        "",
+        "Address of an HTTP proxy on the way to APNs.",
+        name="apns.proxy",
+    )
     apple_keystore: Path | None = option(
         FILE,
         None,
@@ -800,6 +806,25 @@ class ProviderOptions:
         "",
         "Key with which posts to customhttp.url are signed (Standard Webhooks).",
         name="customhttp.secret",
+    )
+    httpcb_hosts: tuple[str, ...] = option(
+        TEXTS,
+        (),
+        "Hosts, or *.domain, that pushes of type httpcb may be posted to.",
+        name="httpcb.hosts",
+    )
+    webpush_hosts: tuple[str, ...] = option(
+        TEXTS,
+        (),
+        "Further hosts, or *.domain, of push services that browsers may name; "
+        "those of Apple, Google, Microsoft and Mozilla always may.",
+        name="webpush.hosts",
+    )
+    webpush_subject: str = option(
+        TEXT,
+        "mailto:postmaster@localhost",
+        "Whom push services write to about this server (RFC 8292).",
+        name="webpush.subject",
     )
     webpush_vapid_key_file: Path | None = option(
         FILE,

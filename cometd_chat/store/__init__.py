@@ -15,7 +15,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from cometd_chat.model import Draft, Entry, Participant, Session, State, Transition
+from cometd_chat.model import (
+    Device,
+    Draft,
+    Entry,
+    Job,
+    NewJob,
+    Participant,
+    Session,
+    State,
+    Transition,
+)
 
 
 class StoreError(Exception):
@@ -96,7 +106,7 @@ Watcher: TypeAlias = Callable[[Change], None]
 
 class Store(Protocol):
     async def create(self, session: Session) -> None:
-        """Keep a new session.
+        """Keep a new session; its devices are taken from others as in registering.
 
         Raises: StoreError when its id or key is that of another session.
         """
@@ -158,7 +168,8 @@ class Store(Protocol):
         A transition that has been made already (opened, joined, left, ended) is a
         repeat too, with no entries. It is dated by the last draft, without any by
         the newest entry or else the creation. The participants of an ended session
-        stay.
+        stay. The device of `Open` is registered at that date; all devices of the
+        session are then those of its user.
 
         Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError, which
         a repeat never meets; TakenError for `Join(alone=True)` when another agent
@@ -180,7 +191,8 @@ class Store(Protocol):
         """Note that this client reads for the customer, at least until `until`.
 
         `acked` raises the acknowledged position (never lowers it, never beyond the
-        newest entry). A push that was waiting is cancelled.
+        newest entry). A push that was waiting is cancelled: what was due is not, and
+        jobs that are not silent are deleted. The base of the badge is forgotten.
         Returns whether the customer was absent before. Of several callers, exactly
         one gets True per return.
 
@@ -225,32 +237,131 @@ class Store(Protocol):
         """
         ...
 
+    async def unheard_services(self) -> list[str]:
+        """Return the services of which a session is due, lent, or will be due."""
+        ...
+
     async def claim_due(
         self, service: str, now: float, delay: float, lease: float, limit: int = 20
     ) -> list[Due]:
         """Lend out sessions of the service that need a push, each to one caller.
 
-        Due is a session with a device whose absent customer has not heard of a
-        notable entry, neither by reading nor by push, be it over meanwhile:
-        `delay` seconds after the first such entry of this absence (or after the
-        absence began, if the entry was there before), and at once when a push was
-        already sent in this absence.
-        `lease` is in seconds; when it runs out, the session is lent again.
+        Due is a session with a device that is not muted, whose absent customer has
+        not heard of a notable entry, neither by reading nor by push, be it over
+        meanwhile: `delay` seconds after the first such entry of this absence (or
+        after the absence began, if the entry was there before), and at once when a
+        push was already announced in this absence.
+        `lease` is in seconds; when it runs out, the session is lent again. So it is
+        when its devices change, which takes the loan back.
         """
         ...
 
-    async def mark_announced(self, due: Due, position: int) -> bool:
-        """Note that a push told about everything up to `position`.
+    async def announce(self, due: Due, position: int, jobs: Sequence[NewJob]) -> bool:
+        """Queue the pushes that tell about everything up to `position`.
 
-        Returns False, and changes only the announced position, when the lease had
-        passed to somebody else, was given back, or the customer had returned.
+        The jobs are for devices of `due.session`. In one transaction, they are kept,
+        the announced position is raised (never lowered, never beyond the newest
+        entry), and the loan ends. A job whose id is queued already is kept once.
+        Returns False, and changes nothing, when the lease had passed to somebody
+        else or was given back, or the customer had returned, or the session's
+        devices have changed.
         """
         ...
 
     async def postpone(self, due: Due, until: float) -> bool:
         """Give a due push back, not to be lent again before `until`.
 
-        Returns False, and changes nothing, when the lease had passed on as above.
+        Returns False, and changes nothing, when the lease had passed on as above. A
+        change of the session's devices ends the waiting.
+        """
+        ...
+
+    async def job_providers(self) -> list[str]:
+        """Return the providers that have jobs, whether these may be sent now or not."""
+        ...
+
+    async def claim_jobs(
+        self, provider: str, now: float, lease: float, limit: int = 20
+    ) -> list[Job]:
+        """Lend out jobs of the provider that may be sent now, each to one caller.
+
+        Those that could have been sent for the longest time come first. None that has
+        expired; and, if it is not silent, none whose customer is present: both are
+        gone for good. `lease` is in seconds; when it runs out, the job is lent again.
+        """
+        ...
+
+    async def finish_job(self, job: Job) -> bool:
+        """Note that the job was sent, or never will be: it is gone.
+
+        Returns False, and changes nothing, when its lease had passed to somebody else
+        or was given back, or the job was deleted.
+        """
+        ...
+
+    async def retry_job(self, job: Job, at: float) -> bool:
+        """Give a job back, with one attempt more, not to be lent again before `at`.
+
+        Returns False, and changes nothing, as above.
+        """
+        ...
+
+    async def cancel_jobs(self, session_id: str) -> int:
+        """Delete all jobs of the session, lent ones too; return how many.
+
+        An unknown session has no jobs.
+        """
+        ...
+
+    async def register_device(self, session_id: str, device: Device, at: float) -> None:
+        """Let the session's pushes go to this device too, from `at` on.
+
+        A device of the same type and id is replaced in full. At the same moment the
+        device is taken from everybody else: sessions of another user, or any other
+        session when one of the users is unknown (empty), lose it, and their jobs for
+        it are deleted. Sessions of the same user share it. Jobs for it that are not
+        silent are deleted when it is muted.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def deregister_device(self, session_id: str, device_id: str | None) -> int:
+        """Take the device, of whatever type, from the session; all if None.
+
+        Its jobs of this session are deleted, lent ones too: none is lent afterwards,
+        and none that fails can be given back. Returns how many devices are gone. An
+        unknown session has none.
+        """
+        ...
+
+    async def forget_device(
+        self, device_type: str, device_id: str, since: float | None
+    ) -> int:
+        """Take a dead device from all sessions, with its jobs.
+
+        Except from those where it was registered later than `since`, unless that is
+        None. Returns how many registrations are gone.
+        """
+        ...
+
+    async def badge(self, session_id: str) -> int:
+        """Return the number that the app's icon should show to the customer.
+
+        It counts the notable entries that he has not acknowledged, and adds the base,
+        for this session and every other open session of the same user, if known.
+
+        Raises: SessionNotFoundError.
+        """
+        ...
+
+    async def set_badge_base(self, session_id: str, count: int, at: float) -> None:
+        """Keep what the app reported as unread beside this chat (0 … 2**31 - 1).
+
+        It holds until the customer is marked present. A report from before the
+        newest one is ignored.
+
+        Raises: SessionNotFoundError.
         """
         ...
 
@@ -265,7 +376,8 @@ class Store(Protocol):
         """Call the watcher, on the event loop, after each commit that changed.
 
         In the order of positions for each session; never before the commit; one
-        `Change` per write. Leases, acknowledged and announced positions are no news.
+        `Change` per write. Leases, jobs, badges, acknowledged and announced positions
+        are no news.
         A watcher that raises is logged, without content, and harms nobody.
         """
         ...

@@ -16,7 +16,16 @@ from typing import Self
 
 import msgspec
 
-from cometd_chat.model import Draft, Entry, Session, State, Transition
+from cometd_chat.model import (
+    Device,
+    Draft,
+    Entry,
+    Job,
+    NewJob,
+    Session,
+    State,
+    Transition,
+)
 from cometd_chat.store import (
     Appended,
     Change,
@@ -27,7 +36,18 @@ from cometd_chat.store import (
     Watcher,
 )
 from cometd_chat.store.sqlite_append import Append
+from cometd_chat.store.sqlite_devices import deregister, forget, hold, register
+from cometd_chat.store.sqlite_outbox import (
+    PROVIDERS,
+    ClaimJobs,
+    cancel,
+    count_badge,
+    finish,
+    retry,
+    set_base,
+)
 from cometd_chat.store.sqlite_presence import (
+    SERVICES,
     Absent,
     Claim,
     Present,
@@ -73,6 +93,8 @@ _FORGET = (
     "DELETE FROM entry WHERE session = ?",
     "DELETE FROM once WHERE session = ?",
     "DELETE FROM reader WHERE session = ?",
+    "DELETE FROM device WHERE session = ?",
+    "DELETE FROM job WHERE session = ?",
     "DELETE FROM session WHERE number = ?",
 )
 
@@ -183,6 +205,9 @@ class SqliteStore:
     async def acknowledge(self, session_id: str, position: int) -> None:
         await self._writer.submit(partial(acknowledge, session_id, position))
 
+    async def unheard_services(self) -> list[str]:
+        return await self._readers.submit(lambda db: _column(db, SERVICES))
+
     async def claim_due(
         self, service: str, now: float, delay: float, lease: float, limit: int = 20
     ) -> list[Due]:
@@ -190,11 +215,48 @@ class SqliteStore:
             Claim(service=service, now=now, delay=delay, lease=lease, limit=limit)
         )
 
-    async def mark_announced(self, due: Due, position: int) -> bool:
-        return await self._writer.submit(partial(announce, due, position))
+    async def announce(self, due: Due, position: int, jobs: Sequence[NewJob]) -> bool:
+        return await self._writer.submit(partial(announce, due, position, jobs))
 
     async def postpone(self, due: Due, until: float) -> bool:
         return await self._writer.submit(partial(postpone, due, until))
+
+    async def job_providers(self) -> list[str]:
+        return await self._readers.submit(lambda db: _column(db, PROVIDERS))
+
+    async def claim_jobs(
+        self, provider: str, now: float, lease: float, limit: int = 20
+    ) -> list[Job]:
+        return await self._writer.submit(
+            ClaimJobs(provider=provider, now=now, lease=lease, limit=limit)
+        )
+
+    async def finish_job(self, job: Job) -> bool:
+        return await self._writer.submit(partial(finish, job))
+
+    async def retry_job(self, job: Job, at: float) -> bool:
+        return await self._writer.submit(partial(retry, job, at))
+
+    async def cancel_jobs(self, session_id: str) -> int:
+        return await self._writer.submit(partial(cancel, session_id))
+
+    async def register_device(self, session_id: str, device: Device, at: float) -> None:
+        await self._writer.submit(partial(register, session_id, device, at))
+
+    async def deregister_device(self, session_id: str, device_id: str | None) -> int:
+        return await self._writer.submit(partial(deregister, session_id, device_id))
+
+    async def forget_device(
+        self, device_type: str, device_id: str, since: float | None
+    ) -> int:
+        name = (device_type, device_id)
+        return await self._writer.submit(partial(forget, name, since))
+
+    async def badge(self, session_id: str) -> int:
+        return await self._readers.submit(lambda db: count_badge(db, session_id))
+
+    async def set_badge_base(self, session_id: str, count: int, at: float) -> None:
+        await self._writer.submit(partial(set_base, session_id, count, at))
 
     async def purge(self, new_before: float, ended_before: float) -> int:
         work = partial(_purge, new_before, ended_before)
@@ -227,8 +289,10 @@ def _connect(path: Path) -> list[sqlite3.Connection]:
 
 
 def _create(session: Session, db: sqlite3.Connection, news: list[Change]) -> None:
-    if not insert_session(db, session):
+    number = insert_session(db, session)
+    if number is None:
         raise StoreError("the id or key of a new session has been used before")
+    hold(db, number, session, news)
     news.append(Change(session_id=session.id, altered=True))
 
 
@@ -244,6 +308,10 @@ def _sessions(
     ]
     found.sort(key=lambda session: (session.started_at, session.id))
     return found[:limit]
+
+
+def _column(db: sqlite3.Connection, query: str) -> list[str]:
+    return [value for (value,) in db.execute(query).fetchall()]
 
 
 def _purge(

@@ -11,6 +11,7 @@ from cometd_chat.model import (
     Entry,
     EntryKind,
     Join,
+    Open,
     Role,
     Session,
     State,
@@ -23,9 +24,9 @@ from cometd_chat.store import (
     SessionNotFoundError,
     TranscriptFullError,
 )
+from cometd_chat.store.sqlite_devices import hold
 from cometd_chat.store.sqlite_rows import (
     find_session,
-    from_device,
     from_participants,
     from_profile,
     insert_entry,
@@ -49,7 +50,7 @@ _UNHEARD = (
 )
 _MOVE = (
     "UPDATE session SET state = ?, started_at = ?, ended_at = ?, comet = ?, user = ?,"
-    " profile = ?, device = ?, participants = ?, seats = ?"
+    " profile = ?, participants = ?, seats = ?"
     " WHERE number = ?"
 )
 
@@ -82,7 +83,7 @@ class Append:
         self._refuse_full(last)
         if after is not None:
             seats += isinstance(self.transition, Join)
-            _move(db, number, after, seats)
+            self._change(db, number, after, seats, news)
         if key is not None:
             newest = last + len(self.drafts)
             db.execute(_REMEMBER, (number, key, last + 1, newest, self._now(last_at)))
@@ -119,6 +120,18 @@ class Append:
             return None
         at = max(last_at or session.created_at, self._now(last_at))
         return moved(session, self.transition, seats + 1, at)
+
+    def _change(
+        self,
+        db: sqlite3.Connection,
+        number: int,
+        after: Session,
+        seats: int,
+        news: list[Change],
+    ) -> None:
+        _move(db, number, after, seats)
+        if isinstance(self.transition, Open):
+            hold(db, number, after, news)
 
     def _refuse_full(self, last: int) -> None:
         """A full transcript may be ended, or it would stay open for ever."""
@@ -186,7 +199,6 @@ def _move(db: sqlite3.Connection, number: int, session: Session, seats: int) -> 
             session.comet,
             session.user,
             from_profile(session.profile),
-            from_device(session.device),
             from_participants(session.participants),
             seats,
             number,

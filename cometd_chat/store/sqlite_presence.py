@@ -13,11 +13,19 @@ after vanishing therefore comes to the same.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cometd_chat.model import Session
+from cometd_chat.model import NewJob, Session
 from cometd_chat.store import Change, Due, SessionNotFoundError
-from cometd_chat.store.sqlite_rows import MOST, Row, find_session, select_sessions
+from cometd_chat.store.sqlite_outbox import call_off, queue
+from cometd_chat.store.sqlite_rows import (
+    MOST,
+    Row,
+    distinct,
+    find_session,
+    select_sessions,
+)
 
 _HEAR = """
 UPDATE session SET unheard_since = CASE
@@ -36,7 +44,7 @@ _LEASE = (
 )
 _STAY = (
     "UPDATE session SET present_until = max(coalesce(present_until, ?1), ?1),"
-    " acked = max(acked, min(?2, last)) WHERE number = ?3"
+    " acked = max(acked, min(?2, last)), badge_base = 0 WHERE number = ?3"
 )
 _RETURN = (
     "UPDATE session SET absent_since = NULL, unheard_since = NULL, pushes = 0,"
@@ -58,16 +66,17 @@ EXPIRED = (
 )
 _ACKNOWLEDGE = "UPDATE session SET acked = max(acked, min(?, last)) WHERE number = ?"
 DUE = (
-    "WHERE s.service = ? AND s.unheard_since IS NOT NULL AND s.device IS NOT NULL"
+    "WHERE s.service = ? AND s.unheard_since IS NOT NULL AND s.reachable"
     " AND s.lease <= ? AND s.unheard_since + iif(s.pushes > 0, 0, ?) <= ?"
     " ORDER BY s.unheard_since LIMIT ?"
 )
+SERVICES = distinct("service", "session", "unheard_since IS NOT NULL AND reachable")
 _LEND = "UPDATE session SET lease = ? WHERE id = ?"
-_LENT = "SELECT number, lease FROM session WHERE id = ?"
+_LENT = "SELECT number FROM session WHERE id = ? AND lease = ?"
 _ANNOUNCE = (
-    "UPDATE session SET announced = max(announced, min(?, last)) WHERE number = ?"
+    "UPDATE session SET announced = max(announced, min(?, last)), pushes = pushes + 1,"
+    " lease = 0 WHERE number = ?"
 )
-_PUSHED = "UPDATE session SET pushes = pushes + 1, lease = 0 WHERE number = ?"
 _POSTPONE = "UPDATE session SET lease = ? WHERE id = ? AND lease = ?"
 
 
@@ -87,6 +96,7 @@ class Present:
         if absent_since is None:
             return False
         db.execute(_RETURN, (number,))
+        call_off(db, number)
         news.append(Change(session_id=self.session_id, altered=True))
         return True
 
@@ -168,20 +178,22 @@ def acknowledge(
 
 
 def announce(
-    due: Due, position: int, db: sqlite3.Connection, news: list[Change]
+    due: Due,
+    position: int,
+    jobs: Sequence[NewJob],
+    db: sqlite3.Connection,
+    news: list[Change],
 ) -> bool:
-    """`Store.mark_announced`."""
+    """`Store.announce`."""
     del news
-    row = db.execute(_LENT, (due.session.id,)).fetchone()
-    if row is None:  # purged meanwhile
+    row = db.execute(_LENT, (due.session.id, due.lease)).fetchone()
+    if row is None:
         return False
-    number, lease = row
-    held: bool = lease == due.lease
+    (number,) = row
     db.execute(_ANNOUNCE, (min(position, MOST), number))
-    if held:
-        db.execute(_PUSHED, (number,))
     db.execute(_HEAR, (number,))
-    return held
+    queue(db, number, jobs)
+    return True
 
 
 def postpone(

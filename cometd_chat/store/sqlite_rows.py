@@ -35,6 +35,7 @@ _json = msgspec.json.Encoder(enc_hook=dict)
 _to_mapping = msgspec.json.Decoder(dict[str, str]).decode
 _to_profile = msgspec.json.Decoder(Profile).decode
 _to_device = msgspec.json.Decoder(Device).decode
+_to_devices = msgspec.json.Decoder(tuple[Device, ...]).decode
 _to_participants = msgspec.json.Decoder(tuple[Participant, ...]).decode
 
 _NAMES = tuple(field.name for field in fields(Session))
@@ -52,6 +53,19 @@ _INSERT_SESSION = (
     f"INSERT INTO session ({', '.join(_NAMES)}, seats)"  # noqa: S608 - our own names
     f" VALUES ({', '.join('?' * (len(_NAMES) + 1))}) ON CONFLICT DO NOTHING"
 )
+
+
+def distinct(column: str, table: str, condition: str) -> str:
+    """Return a query for the values of an index's first column, in order.
+
+    It jumps from each to the next one, where DISTINCT would read the whole index.
+    """
+    least = f"SELECT min({column}) FROM {table} WHERE {condition}"  # noqa: S608 - our own names
+    return (
+        f"WITH RECURSIVE found(one) AS ({least}"  # noqa: S608 - our own names
+        f" UNION ALL SELECT ({least} AND {column} > one) FROM found"
+        " WHERE one IS NOT NULL) SELECT one FROM found WHERE one IS NOT NULL"
+    )
 
 
 def find_session(db: sqlite3.Connection, column: str, value: str) -> Session:
@@ -75,10 +89,11 @@ def select_sessions(
     return [to_session(row) for row in db.execute(_SESSION + rest, values)]
 
 
-def insert_session(db: sqlite3.Connection, session: Session) -> bool:
-    """Keep a new session; False when its id or key exists already."""
+def insert_session(db: sqlite3.Connection, session: Session) -> int | None:
+    """Keep a new session; return its number, None when its id or key exists already."""
     row = (*session_values(session), max((1, *_numbers(session.participants))))
-    return db.execute(_INSERT_SESSION, row).rowcount == 1
+    inserted = db.execute(_INSERT_SESSION, row)
+    return inserted.lastrowid if inserted.rowcount == 1 else None
 
 
 def read_entries(
@@ -131,7 +146,7 @@ def to_session(row: Row) -> Session:
     values["state"] = _STATES[values["state"]]
     values["comet"] = values["comet"] == 1
     values["profile"] = to_profile(values["profile"])
-    values["device"] = _to_device(values["device"]) if values["device"] else None
+    values["devices"] = to_devices(values["devices"])
     values["participants"] = to_participants(values["participants"])
     return Session(**values)
 
@@ -140,7 +155,7 @@ def session_values(session: Session) -> list[object]:
     """Return the values of the columns in the order of the model's fields."""
     values = {name: getattr(session, name) for name in _NAMES}
     values["profile"] = from_profile(session.profile)
-    values["device"] = from_device(session.device)
+    values["devices"] = from_devices(session.devices)
     values["participants"] = from_participants(session.participants)
     return list(values.values())
 
@@ -153,8 +168,20 @@ def from_profile(profile: Profile) -> str:
     return "" if profile == _NO_PROFILE else _json.encode(profile).decode()
 
 
-def from_device(device: Device | None) -> str | None:
-    return None if device is None else _json.encode(device).decode()
+def to_device(text: str) -> Device:
+    return _to_device(text)
+
+
+def from_device(device: Device) -> str:
+    return _json.encode(device).decode()
+
+
+def to_devices(text: str) -> tuple[Device, ...]:
+    return _to_devices(text) if text else ()
+
+
+def from_devices(devices: Collection[Device]) -> str:
+    return _json.encode(devices).decode() if devices else ""
 
 
 def to_participants(text: str) -> tuple[Participant, ...]:

@@ -99,6 +99,75 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         WHERE unheard_since IS NOT NULL AND device IS NOT NULL
         """,
     ),
+    # Several devices per session, and jobs that are pushes to them.
+    (
+        "ALTER TABLE session ADD COLUMN devices TEXT NOT NULL DEFAULT ''",  # JSON
+        # Whether one of the devices is not muted: without it, no push is due.
+        "ALTER TABLE session ADD COLUMN reachable INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE session ADD COLUMN badge_base INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE session ADD COLUMN badge_at REAL NOT NULL DEFAULT 0",
+        """
+        CREATE TABLE device (            -- who has which, from session.devices
+          session INTEGER NOT NULL,
+          type TEXT NOT NULL,
+          id TEXT NOT NULL,
+          muted INTEGER NOT NULL,
+          PRIMARY KEY (session, type, id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX device_name ON device (type, id)",
+        """
+        CREATE TABLE job (
+          number INTEGER PRIMARY KEY,
+          id TEXT NOT NULL UNIQUE,
+          session INTEGER NOT NULL,
+          device TEXT NOT NULL,          -- JSON
+          type TEXT NOT NULL,            -- of the device
+          device_id TEXT NOT NULL,
+          provider TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          content BLOB NOT NULL,
+          not_before REAL NOT NULL,
+          expires_at REAL NOT NULL,
+          silent INTEGER NOT NULL,
+          attempts INTEGER NOT NULL DEFAULT 0,
+          lease REAL NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        "CREATE INDEX job_session ON job (session)",
+        "CREATE INDEX job_expiry ON job (expires_at)",
+        """
+        CREATE INDEX job_ready ON job (provider, max(not_before, lease), expires_at)
+        """,
+        """
+        INSERT INTO device
+        SELECT number, json_extract(device, '$.type'), json_extract(device, '$.id'), 0
+        FROM session WHERE device IS NOT NULL
+        """,
+        # Of several users who brought the same device, the last one has it.
+        """
+        DELETE FROM device WHERE EXISTS (
+          SELECT 1 FROM session mine
+          JOIN device d ON d.type = device.type AND d.id = device.id
+          JOIN session theirs ON theirs.number = d.session
+          WHERE mine.number = device.session
+            AND (theirs.user <> mine.user OR mine.user = '')
+            AND (theirs.started_at, theirs.number) > (mine.started_at, mine.number)
+        )
+        """,
+        """
+        UPDATE session SET reachable = 1, devices =
+          json_array(json_set(device, '$.registered_at', started_at))
+        WHERE number IN (SELECT session FROM device)
+        """,
+        "DROP INDEX session_unheard",
+        "ALTER TABLE session DROP COLUMN device",
+        """
+        CREATE INDEX session_unheard
+        ON session (service, unheard_since, lease, pushes)
+        WHERE unheard_since IS NOT NULL AND reachable
+        """,
+    ),
 )
 
 

@@ -1,10 +1,14 @@
-"""What becomes of a session when somebody opens, joins, leaves or ends it. Pure."""
+"""What becomes of a session when somebody opens, joins, leaves or ends it. Pure.
+
+So is what becomes of its devices.
+"""
 
 from dataclasses import replace
 from typing import assert_never
 
 from cometd_chat.model import (
     CUSTOMER,
+    Device,
     End,
     Join,
     Leave,
@@ -67,16 +71,34 @@ def moved(session: Session, transition: Transition, number: int, at: float) -> S
     assert_never(transition)
 
 
+def with_device(
+    devices: tuple[Device, ...], device: Device, at: float
+) -> tuple[Device, ...]:
+    """Return the devices after this one was registered at `at`: it is the newest."""
+    others = without_device(devices, device.type, device.id)
+    return (*others, replace(device, registered_at=at))
+
+
+def without_device(
+    devices: tuple[Device, ...], device_type: str, device_id: str
+) -> tuple[Device, ...]:
+    """Return the devices but the one of this name, if it is among them."""
+    return tuple(d for d in devices if (d.type, d.id) != (device_type, device_id))
+
+
 def _opened(session: Session, wish: Open, at: float) -> Session:
     customer = Participant(
         number=CUSTOMER, role=Role.CUSTOMER, nickname=wish.profile.nickname
     )
+    devices = session.devices
+    if wish.device is not None:
+        devices = with_device(devices, wish.device, at)
     return replace(
         session,
         state=State.WAITING,
         started_at=at,
         profile=wish.profile,
-        device=wish.device or session.device,
+        devices=devices,
         comet=wish.comet,
         user=wish.user or session.user,
         participants=(customer, *session.agents),

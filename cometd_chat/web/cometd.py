@@ -21,7 +21,7 @@ from cometd_chat import bayeux
 from cometd_chat.clock import Clock
 
 from .exchange import DISPLACED, Exchange
-from .throttle import Throttle
+from .throttle import Throttles
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class CometdEndpoint:
         application: bayeux.Application,
         outbox: bayeux.Outbox,
         clock: Clock,
-        throttle: Throttle,
+        throttle: Throttles,
         *,
         timestamps: bool = False,
     ) -> None:
@@ -124,8 +124,10 @@ class CometdEndpoint:
         """Make a client begin anew, for it has lost something for good."""
         if client := self._server.client(client_id):
             self._server.expel(client)
-            await self._application.left(client, None)
-            self._release(client)
+            try:
+                await self._application.left(client, None)
+            finally:
+                self._release(client)
 
     async def close(self) -> None:
         """Answer all held connects; their clients come back to the next server."""
@@ -148,7 +150,7 @@ class CometdEndpoint:
         match request:
             case bayeux.Reply():
                 if request.advice and request.advice.reconnect == "handshake":
-                    await self._throttle.wait(self._clock.monotonic())
+                    await self._throttle.wait(peer.address, self._clock.monotonic())
                 return request
             case bayeux.Handshake(message):
                 return await self._handshake(message, peer)
@@ -177,7 +179,7 @@ class CometdEndpoint:
     async def _handshake(
         self, message: bayeux.Message, peer: bayeux.Peer
     ) -> bayeux.Reply:
-        await self._throttle.wait(self._clock.monotonic())
+        await self._throttle.wait(peer.address, self._clock.monotonic())
         try:
             identity = await self._application.handshake(message, peer)
         except bayeux.RefusedError as exc:
@@ -185,27 +187,27 @@ class CometdEndpoint:
         now = self._clock.monotonic()
         reply = self._server.admit(message, identity, now, peer.browser)
         asked = bayeux.extensions.resume(message)
-        if reply.successful and asked is not None:
-            await self._resume(asked, reply, peer)
+        new = self._server.client(reply.client_id or "")
+        if new is not None and asked is not None:
+            resumed = await self._resume(asked, new)
+            told = {"clientId": asked.client_id, "resumed": resumed}
+            reply.ext = {**(reply.ext or {}), "resume": told}
         return reply
 
     async def _resume(
-        self, asked: bayeux.extensions.Resume, reply: bayeux.Reply, peer: bayeux.Peer
-    ) -> None:
+        self, asked: bayeux.extensions.Resume, new: bayeux.Client
+    ) -> bool:
         """Let the new client go on where a former one was, if that is still known."""
         old = self._server.client(asked.client_id)
-        new = self._server.client(str(reply.client_id))
-        resumed = (
-            old is not None
-            and new is not None
-            and self._application.allows(old, peer)
-            and await self._application.resume(old, new, asked.position)
-        )
-        if resumed and old is not None and new is not None:
-            self._server.resume(old, new)
+        if old is None or not self._application.continues(old, new):
+            return False
+        # Before anything is awaited, so that no other handshake finds it as well.
+        self._server.resume(old, new)
+        try:
+            await self._application.resume(old, new, asked.position)
+        finally:
             self._release(old)
-        told = {"clientId": asked.client_id, "resumed": resumed}
-        reply.ext = {**(reply.ext or {}), "resume": told}
+        return True
 
     async def _subscribe(self, asked: bayeux.Subscribe) -> bayeux.Reply:
         client, names, message = asked.client, asked.channels, asked.message
@@ -237,11 +239,13 @@ class CometdEndpoint:
         exchange.due = not connect.poll.wait or self._closing
         exchange.reading = True
         self._held[client_id] = exchange
-        arrived = await self._arrived(exchange, connect)
+        arrived = await self._arrived(exchange, client_id)
         if self._held.get(client_id) is not exchange:
             return  # displaced meanwhile: the newer connect decides
         self._answered.pop(client_id, None)
-        if not arrived:
+        if connect.count is not None and connect.count.rewind is not None:
+            connect.count.rewind()
+        elif connect.count is not None or not arrived:
             self._outbox.lost(client_id)
         later = self._application.connect(client, connect.message)
         exchange.reading = False
@@ -249,11 +253,10 @@ class CometdEndpoint:
         if later is not None:
             self._spawn(later)
 
-    async def _arrived(self, exchange: Exchange, connect: bayeux.Connect) -> bool:
-        """Tell whether the client has the answer to its connect before this one."""
-        if connect.acknowledged is not None:
-            return connect.acknowledged
-        last = self._answered.get(connect.client.id)
+    async def _arrived(self, exchange: Exchange, client_id: str) -> bool:
+        """Tell whether the client has the answer to its connect before this one, as
+        far as connections tell."""
+        last = self._answered.get(client_id)
         return last is None or not await last.lost(exchange)
 
     def _confirm(self, client_id: str, last: Exchange) -> None:
@@ -278,11 +281,20 @@ class CometdEndpoint:
         elif events or exchange.due:
             self._held.pop(client_id, None)
             if events:
-                self._answered[client_id] = exchange
+                self._watch(client_id, exchange)
             self._finish(exchange, events)
+
+    def _watch(self, client_id: str, exchange: Exchange) -> None:
+        """Keep what will tell whether these events arrived."""
+        count = None if exchange.connect is None else exchange.connect.count
+        if exchange.connect is None or count is None:
+            self._answered[client_id] = exchange
+        else:
+            exchange.connect.client.carries(count.batch, self._outbox.mark(client_id))
 
     def _finish(self, exchange: Exchange, events: list[Raw]) -> None:
         now = self._clock.time()
+        exchange.parting = self._closing
         exchange.sync(now)
         if self._timestamps:
             exchange.stamp(bayeux.extensions.timestamp(now))

@@ -7,9 +7,11 @@ WebSocket carries many exchanges (`web/websocket.py`).
 
 import asyncio
 import fcntl
+import select
 import struct
 import termios
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from aiohttp import web
 from msgspec import Raw
@@ -46,6 +48,7 @@ class Exchange(ABC):
         "connection",
         "doubtful",
         "due",
+        "parting",
         "reading",
         "received_at",
         "replies",
@@ -61,6 +64,7 @@ class Exchange(ABC):
         self.received_at = 0.0
         self.carries = False
         self.due = False
+        self.parting = False
         self.reading = False
         self.written = False
         self.doubtful = False
@@ -84,7 +88,7 @@ class Exchange(ABC):
         """End without any Bayeux message."""
 
     @abstractmethod
-    def send(self, body: bytes) -> None:
+    def send(self, messages: Sequence[bayeux.Reply | Raw]) -> None:
         """Let the response go out."""
 
     @property
@@ -124,7 +128,7 @@ class Exchange(ABC):
         last because clients confirm by it what came before.
         """
         self.carries = bool(events)
-        self.send(bayeux.encode([*self.replies, *events, *self._connect_reply()]))
+        self.send([*self.replies, *events, *self._connect_reply()])
 
     async def lost(self, now: "Exchange") -> bool:
         """Tell, as the client's next poll is here, if this response did not arrive.
@@ -165,8 +169,8 @@ class HttpExchange(Exchange):
     def unconfirmed(self) -> bool:
         return not self.written or unconfirmed_bytes(self._request.transport) > 0
 
-    def send(self, body: bytes) -> None:
-        self._settle(body)
+    def send(self, messages: Sequence[bayeux.Reply | Raw]) -> None:
+        self._settle(bayeux.encode(messages))
 
     def refuse(self, status: int) -> None:
         self._settle(status)
@@ -174,16 +178,21 @@ class HttpExchange(Exchange):
     async def respond(self) -> web.StreamResponse:
         """Wait for the outcome and write it.
 
-        Raises: ConnectionError when it could not be written.
+        Raises: ConnectionError or aiohttp.ClientConnectionError when it could not be
+        written.
         """
         outcome = await self._outcome
-        if self.dead:
+        if self.dead or hung_up(self._request.transport):
             raise ConnectionResetError
         response = self._response(outcome)
         if self.cookie:
             response.headers["Set-Cookie"] = self.cookie
+        if self.parting:
+            response.force_close()
         await response.prepare(self._request)
         await response.write_eof()
+        if self.dead:
+            raise ConnectionResetError  # asyncio keeps what `send` said to itself
         self.written = True
         return response
 
@@ -211,6 +220,20 @@ def script_call(callback: str, body: bytes) -> bytes:
         b"\xe2\x80\xa9", b"\\u2029"
     )
     return b"/**/%b(%b);" % (callback.encode(), safe)
+
+
+def hung_up(transport: asyncio.BaseTransport | None) -> bool:
+    """Tell whether the system knows that the peer has closed or reset the connection.
+
+    asyncio learns of it with the next turn of its loop only, which is too late for a
+    response that is written in this one.
+    """
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def unconfirmed_bytes(transport: asyncio.BaseTransport | None) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from aiohttp import web
+from aiohttp import ClientConnectionError, web
 
 from cometd_chat import bayeux
 
@@ -25,6 +25,7 @@ COOKIE = "BAYEUX_BROWSER"
 """Name of the cookie that clients of one browser share (Bayeux 1.0)."""
 
 _CALLBACK = re.compile(r"[A-Za-z0-9._\-]{1,64}").fullmatch
+_BROWSER = re.compile(r"[A-Za-z0-9]{1,64}").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +37,14 @@ class BrowserCookie:
     secure: bool = False
     partitioned: bool = False
 
-    def header(self) -> str:
-        """Return `Set-Cookie` with a new random value."""
+    def header(self, value: str) -> str:
+        """Return `Set-Cookie` with this value."""
         flags = "; Secure" * self.secure + "; Partitioned" * self.partitioned
-        value = secrets.token_hex(16)
         return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite={self.same_site}{flags}"
 
 
 class HttpTransports:
-    """Long-polling, and callback-polling if `callbacks`, for one endpoint.
+    """Long-polling and callback-polling for one endpoint.
 
     `body_timeout` is in seconds, from the head of a request to its last byte.
     `cookie` is set with a handshake; None sets none.
@@ -56,13 +56,11 @@ class HttpTransports:
         limits: bayeux.Limits,
         body_timeout: float = 10.0,
         *,
-        callbacks: bool = False,
         cookie: BrowserCookie | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._body_timeout = body_timeout
-        self._callbacks = callbacks
         self._cookie = cookie
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -78,7 +76,7 @@ class HttpTransports:
         """Serve callback-polling: messages in the query, a script in the response."""
         names = request.query.getall("jsonp", [CALLBACK])
         texts = request.query.getall("message", [])
-        if not self._callbacks or not texts:
+        if not texts:
             return web.Response(status=400, text="POST Bayeux messages here\n")
         if len(names) > 1 or not _CALLBACK(names[0]):
             return web.Response(status=400, text="jsonp: not a function's name\n")
@@ -91,19 +89,27 @@ class HttpTransports:
     async def _serve(
         self, exchange: HttpExchange, batch: Sequence[Item], request: web.Request
     ) -> web.StreamResponse:
-        browser = request.cookies.get(COOKIE, "")
+        known = request.cookies.get(COOKIE, "")
+        browser = self._browser(known)
         peer = bayeux.Peer(
             headers=request.headers, address=request.remote or "", browser=browser
         )
         try:
             await self._endpoint.serve(exchange, batch, peer)
-            if self._cookie is not None and not browser and exchange.admits:
-                exchange.cookie = self._cookie.header()
+            if self._cookie is not None and browser != known and exchange.admits:
+                exchange.cookie = self._cookie.header(browser)
             return await exchange.respond()
-        except ConnectionError:
+        except (ConnectionError, ClientConnectionError):
             return web.Response(status=DISPLACED)  # nobody will read it
         finally:
             self._endpoint.ended(exchange)
+
+    def _browser(self, known: str) -> str:
+        """Return what the browser's cookie says, or will say from now on: its first
+        client counts as one of those that come later."""
+        if self._cookie is None:
+            return ""
+        return known if _BROWSER(known) else secrets.token_hex(16)
 
     def _parse(self, body: bytes) -> list[Item]:
         if not body.startswith(b"message="):

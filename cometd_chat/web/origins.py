@@ -1,32 +1,41 @@
 """Which web pages may talk to the server (Fetch standard, "CORS protocol").
 
 Native apps send no `Origin` and are not concerned. Pages of the server's own host
-may always; others must be listed in option `[server] allowed_origins`. CORS alone
-would not do: a page can send simple POSTs without asking, open WebSockets and load
-scripts (callback-polling) from anywhere, so requests are refused, not only answers.
+may always; others must be listed. CORS alone would not do: a page can send simple
+POSTs without asking, open WebSockets and load scripts (callback-polling) from
+anywhere, so requests are refused, not only answers.
 """
 
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from cometd_chat.config import LiveConfig
-
 ANY = "*"
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, gms_user, Idempotency-Key",
     "Access-Control-Max-Age": "7200",
 }
 
 
 class Origins:
-    """The rule, and its place in an aiohttp application."""
+    """The rule, and its place in an aiohttp application.
 
-    def __init__(self, live: LiveConfig) -> None:
-        self._live = live
+    `allowed` tells which origins are listed at that moment, `*` for all; `headers`
+    are those that pages of other hosts may set.
+    """
+
+    def __init__(
+        self,
+        allowed: Callable[[], Collection[str]],
+        headers: Collection[str] = ("Content-Type",),
+    ) -> None:
+        self._allowed = allowed
+        self._preflight = PREFLIGHT | {
+            "Access-Control-Allow-Headers": ", ".join(headers)
+        }
 
     def add_to(self, app: web.Application) -> None:
         """Guard every address of the application."""
@@ -35,8 +44,8 @@ class Origins:
 
     def allows(self, origin: str, host: str) -> bool:
         """Tell whether pages of this origin may talk to the server called `host`."""
-        allowed = self._live.current.server.allowed_origins
-        return ANY in allowed or origin in allowed or urlsplit(origin).netloc == host
+        allowed = self._allowed()
+        return ANY in allowed or origin in allowed or _parts(origin)[1] == host != ""
 
     @web.middleware
     async def _guard(
@@ -48,7 +57,7 @@ class Origins:
         if not self.allows(origin, request.host):
             return web.Response(status=403, text="This origin is not allowed\n")
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers=PREFLIGHT)
+            return web.Response(status=204, headers=self._preflight)
         return await handler(request)
 
     async def _answer(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -68,10 +77,19 @@ def _origin(request: web.Request) -> str:
     """
     if origin := request.headers.get("Origin"):
         return origin
-    if request.method != "GET" or "jsonp" not in request.query:
+    if request.method != "GET" or "message" not in request.query:
         return ""
-    referer = urlsplit(request.headers.get("Referer", ""))
-    if referer.netloc:
-        return f"{referer.scheme}://{referer.netloc}"
+    scheme, place = _parts(request.headers.get("Referer", ""))
+    if place:
+        return f"{scheme}://{place}"
     site = request.headers.get("Sec-Fetch-Site", "none")
     return "" if site in {"none", "same-origin"} else "null"
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Return the scheme, and host with port; both may be empty."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.netloc

@@ -71,6 +71,8 @@ class RestV1:
         app.router.add_post(service, _answering(self.create))
         app.router.add_get(service, _answering(self.create), allow_head=False)
         app.router.add_post(chat, _answering(self.open))
+        app.router.add_put(f"{service}/device", _answering(self.register))
+        app.router.add_delete(f"{service}/device", _answering(self.deregister))
         for name, handler in operations.items():
             app.router.add_post(f"{chat}/{name}", _answering(handler))
 
@@ -129,6 +131,22 @@ class RestV1:
         session = await self._customers.end(session)
         shown = await self._customers.transcript(session, asked.position)
         return self._chat(request, shown, verbose=asked.verbose)
+
+    async def register(self, request: web.Request) -> web.Response:
+        """Register or replace a push device of this chat's customer."""
+        session = await self._session(request)
+        limits = gms_limits(self._live.current.limits)
+        device = v1.parse_device(await self._parameters(request), limits)
+        await self._customers.register(session, device)
+        return web.Response(status=204)
+
+    async def deregister(self, request: web.Request) -> web.Response:
+        """Deregister a device, or all; nothing queued for it is sent afterwards."""
+        session = await self._session(request)
+        asked = await self._parameters(request)
+        device_id = asked.get("push_notification_deviceid") or asked.get("uuid")
+        await self._customers.deregister(session, device_id)
+        return web.Response(status=204)
 
     async def _said(
         self, request: web.Request, session: Session, asked: v1.Operation, text: str

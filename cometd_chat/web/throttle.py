@@ -11,6 +11,10 @@ LONGEST = 5.0
 """Seconds that anybody waits at most, less than clients wait for an answer."""
 
 
+MOST = 10_000
+"""Addresses beyond which those that are quiet are forgotten."""
+
+
 class Throttle:
     """Lets `rate` calls a second pass at once; the others wait for their turn.
 
@@ -23,10 +27,31 @@ class Throttle:
 
     def delay(self, now: float) -> float:
         """Return the seconds that a call which comes now has to wait."""
-        self._free_at = max(self._free_at, now - 1.0) + self._step
-        return min(max(self._free_at - now, 0.0), LONGEST)
+        free_at = max(self._free_at, now - 1.0) + self._step
+        # Who waits longest waits for no turn: he must not delay those after him.
+        self._free_at = min(free_at, now + LONGEST)
+        return max(self._free_at - now, 0.0)
 
-    async def wait(self, now: float) -> None:
+    def idle(self, now: float) -> bool:
+        """Tell whether nobody came for long: a new throttle would do the same."""
+        return self._free_at <= now - 1.0
+
+
+class Throttles:
+    """A throttle for each address, so that one cannot delay the others."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._throttles: dict[str, Throttle] = {}
+
+    def __len__(self) -> int:
+        return len(self._throttles)
+
+    async def wait(self, address: str, now: float) -> None:
         """Wait for the turn of a call that came at `now` (monotonic seconds)."""
-        if delay := self.delay(now):
+        if len(self._throttles) >= MOST:
+            kept = self._throttles.items()
+            self._throttles = {a: t for a, t in kept if not t.idle(now)}
+        throttle = self._throttles.setdefault(address, Throttle(self._rate))
+        if delay := throttle.delay(now):
             await asyncio.sleep(delay)

@@ -1,19 +1,30 @@
 """Bayeux over WebSocket, as CometD does it (no specification covers it).
 
-A text frame carries an array of messages, or a single one. A clientId goes on over
+A text frame carries an array of messages, or a single one. Clients that send single
+ones (GFayeSwift) read only the first message of an array, so that each of theirs gets
+a frame of its own, as from CometD. A clientId goes on over
 a new socket without a handshake; it may come and go between the transports at any
 moment. A connect is held here like everywhere, and events travel in its answer.
 """
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from aiohttp import ClientConnectionError, WSCloseCode, WSMsgType, web
+from msgspec import Raw
 
 from cometd_chat import bayeux
 
 from .cometd import CometdEndpoint
 from .exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+FIRST_MESSAGE = 10.0
+"""Seconds within which a socket must say something."""
 
 PING_PERIOD = 25.0
 """Seconds between pings: more than a hiccup of a phone, less than a proxy waits."""
@@ -21,17 +32,19 @@ PING_PERIOD = 25.0
 FAREWELL = 2.0
 """Seconds that a peer gets to answer when the server closes its socket."""
 
-Reply = tuple["SocketExchange", str]
+Response: TypeAlias = tuple["SocketExchange", list[str]]
+"""An exchange, and the text of each frame that answers it."""
 
 
 class SocketExchange(Exchange):
-    """An exchange by frames of one socket."""
+    """An exchange by frames of one socket; `single`: the request was no array."""
 
-    __slots__ = ("socket",)
+    __slots__ = ("single", "socket")
 
-    def __init__(self, socket: "Socket") -> None:
+    def __init__(self, socket: "Socket", *, single: bool) -> None:
         super().__init__(socket)
         self.socket = socket
+        self.single = single
 
     @property
     def dead(self) -> bool:
@@ -45,8 +58,9 @@ class SocketExchange(Exchange):
         """
         return True
 
-    def send(self, body: bytes) -> None:
-        self.socket.put(self, body.decode())
+    def send(self, messages: Sequence[bayeux.Reply | Raw]) -> None:
+        frames = [[message] for message in messages] if self.single else [messages]
+        self.socket.put(self, [bayeux.encode(frame).decode() for frame in frames])
 
     def refuse(self, status: int) -> None:
         self.socket.end(self)
@@ -78,7 +92,7 @@ class Socket:
         self._peer = bayeux.Peer(headers=request.headers, address=request.remote or "")
         self._endpoint = endpoint
         self._limits = limits
-        self._outgoing: asyncio.Queue[Reply] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[Response] = asyncio.Queue()
         self._open: set[SocketExchange] = set()
         self._unsure: set[str] = set()
 
@@ -86,9 +100,9 @@ class Socket:
     def closed(self) -> bool:
         return self._ws.closed
 
-    def put(self, exchange: SocketExchange, text: str) -> None:
+    def put(self, exchange: SocketExchange, frames: list[str]) -> None:
         """Queue a response."""
-        self._outgoing.put_nowait((exchange, text))
+        self._outgoing.put_nowait((exchange, frames))
 
     def end(self, exchange: SocketExchange) -> None:
         """Note that an exchange is over: its response was written, or none will be."""
@@ -127,9 +141,10 @@ class Socket:
         await self._ws.close(code=code, message=reason.encode()[:120])
 
     async def _read(self, idle: float) -> None:
+        patience = min(FIRST_MESSAGE, idle)
         while True:
             try:
-                frame = await self._ws.receive(timeout=idle)
+                frame = await self._ws.receive(timeout=patience)
             except TimeoutError:
                 if self._open:
                     continue  # who waits for an answer has nothing to say
@@ -139,31 +154,37 @@ class Socket:
                 await self._close(WSCloseCode.UNSUPPORTED_DATA, "send text")
             if frame.type is not WSMsgType.TEXT:
                 return
+            patience = idle
             try:
                 await self._serve(frame.data)
             except bayeux.BodyError as exc:
                 await self._close(WSCloseCode.INVALID_TEXT, str(exc))
+                return
+            except Exception:
+                log.exception("a message cannot be served")
+                await self._close(WSCloseCode.INTERNAL_ERROR, "internal error")
                 return
 
     async def _serve(self, text: str) -> None:
         batch = bayeux.parse(text.encode(), self._limits)
         if not batch:
             return  # some clients send empty arrays to keep the socket alive
-        exchange = SocketExchange(self)
+        exchange = SocketExchange(self, single=not text.lstrip().startswith("["))
         self._open.add(exchange)
         await self._endpoint.serve(exchange, batch, self._peer)
         await self._outgoing.join()
-        if _is_stuck(text, exchange):
+        if _is_stuck(exchange):
             await self._close(WSCloseCode.POLICY_VIOLATION, "402")
 
     async def _write(self) -> None:
         while True:
-            exchange, text = await self._outgoing.get()
+            exchange, frames = await self._outgoing.get()
             try:
                 # Whoever reads learns of a broken connection, and ends it all. Until
                 # then responses must go on leaving the queue: `_serve` waits for it.
                 with contextlib.suppress(ConnectionError, ClientConnectionError):
-                    await self._ws.send_str(text)
+                    for frame in frames:
+                        await self._ws.send_str(frame)
                     exchange.written = True
             finally:
                 self.end(exchange)
@@ -183,11 +204,13 @@ class WebSocketTransport:
         limits: bayeux.Limits,
         max_frame: int,
         idle: float,
+        max_sockets: int = 50_000,
     ) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._max_frame = max_frame
         self._idle = idle
+        self._max_sockets = max_sockets
         self._sockets: set[Socket] = set()
         self._closing = False
 
@@ -196,8 +219,8 @@ class WebSocketTransport:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Serve one socket until it closes."""
-        if self._closing:
-            return web.Response(status=503, text="The server stops\n")
+        if self._closing or len(self._sockets) >= self._max_sockets:
+            return web.Response(status=503, text="Try again later\n")
         # Compression would cost more memory for each socket than all else together.
         ws = web.WebSocketResponse(
             heartbeat=PING_PERIOD, max_msg_size=self._max_frame, compress=False
@@ -217,17 +240,13 @@ class WebSocketTransport:
         await asyncio.gather(*(socket.close() for socket in self._sockets))
 
 
-def _is_stuck(text: str, exchange: SocketExchange) -> bool:
+def _is_stuck(exchange: SocketExchange) -> bool:
     """Tell whether the client waits for ever if the socket stays open.
 
     Clients that send bare objects without ids (GFayeSwift) do nothing at all after
     a 402, but start anew when the socket closes.
     """
-    (reply, *more) = exchange.replies or (None,)
-    return (
-        reply is not None
-        and not more
-        and not text.lstrip().startswith("[")
-        and reply.id is bayeux.UNSET
-        and reply.error == bayeux.UNKNOWN_CLIENT
+    return exchange.single and any(
+        reply.id is bayeux.UNSET and reply.error == bayeux.UNKNOWN_CLIENT
+        for reply in exchange.replies
     )

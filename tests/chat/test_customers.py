@@ -2,6 +2,7 @@
 
 import pytest
 
+from cometd_chat.chat.customers import Goodbye
 from cometd_chat.gms import v1
 from cometd_chat.model import CUSTOMER, Profile, Role, State
 from cometd_chat.store import (
@@ -272,7 +273,7 @@ async def test_a_position_says_nothing_of_several_chats(world: World):
     await app.disconnect(transcriptPosition="1")
     again = await phone(world)
     assert len(await again.read()) == 2
-    assert await world.customers.remembered("gone", "kim", 1)
+    assert await world.customers.remembered("gone", "kim", Goodbye(position=1))
     for session in sessions:
         assert (await world.session(session)).acked == 0
 

@@ -215,7 +215,10 @@ class Somebody:
     async def resumed(self, by: "Somebody", position: object = None) -> bool:
         """Tell whether another client may go on where this one was."""
         application = self.world.application
-        return await application.resume(self.client, by.client, position)
+        if not application.continues(self.client, by.client):
+            return False
+        await application.resume(self.client, by.client, position)
+        return True
 
     async def expire(self) -> None:
         await self.world.application.left(self.client, None)

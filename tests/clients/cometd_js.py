@@ -86,7 +86,7 @@ class CometdJs(Watched):
         """Set the URL, the header `gms_user`, and options of the library.
 
         Only long-polling is used unless `transports` says more; `ack=True` loads the
-        acknowledgement extension.
+        acknowledgement extension, `clocks=True` those named timesync and timestamp.
         """
         headers = {"gms_user": user} if user else {}
         await self.call("configure", **{"url": url, "headers": headers, **options})

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any, TypeAlias
 
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
 
 from tests.clients.raw import Json
 from tests.clients.watched import Watched
@@ -20,9 +20,11 @@ class GFaye(Watched):
 
     It looks at no advice, connects again at once after each successful connect, and
     does nothing at all after a handshake or connect that failed: only a new socket
-    brings it back. What comes on a channel is `delivered` if the reply to its
+    brings it back. Of each frame it reads the first message only, as its versions did
+    until 2020. What comes on a channel is `delivered` if the reply to its
     subscription has been read before, and `dropped` otherwise. All `ext` values are
-    strings; `handshake_ext` goes with each handshake.
+    strings; `handshake_ext` goes with each handshake. The app subscribes again with
+    each new socket.
     """
 
     def __init__(self, url: str, handshake_ext: Ext | None = None) -> None:
@@ -55,9 +57,10 @@ class GFaye(Watched):
         await self._send(channel, data=data, id=str(number))
 
     async def disconnect(self, ext: Ext) -> None:
-        """Say goodbye and close the socket."""
+        """Give all channels up, say goodbye, wait for the reply, close the socket."""
+        for channel in self._wanted:
+            await self._send("/meta/unsubscribe", subscription=channel)
         await self._send("/meta/disconnect", connectionType="websocket", ext=ext)
-        assert self._running is not None
         await self.wait_for(lambda: not self.connected)
         await self.vanish()
 
@@ -75,9 +78,10 @@ class GFaye(Watched):
                     self._ws = ws
                     self.sockets += 1
                     await self._speak(ws)
-            except OSError:
+            except (ClientError, OSError):
                 await asyncio.sleep(0.05)
             self.connected = self.stuck = False
+            self._open.clear()
             self.changed()
 
     async def _speak(self, ws: ClientWebSocketResponse) -> None:
@@ -88,8 +92,8 @@ class GFaye(Watched):
                 return
             received = json.loads(frame.data)
             # A bare object means nothing to it.
-            for message in received if isinstance(received, list) else []:
-                await self._receive(message)
+            if isinstance(received, list):
+                await self._receive(received[0])
             self.changed()
 
     async def _receive(self, message: Json) -> None:

@@ -55,7 +55,7 @@ def test_the_options_have_the_defaults_that_the_tables_tell() -> None:
 
 
 def test_all_transports_that_can_be_configured_are_named() -> None:
-    table = rows(PAGE, "Transport", "State")
+    table = rows(PAGE, "Transport", "How")
     kind = next(o.kind for o in options_of("bayeux") if o.name == "transports")
     names = kind.expected.removeprefix("list of ").split(", ")
     assert set(names) <= {name for name, _ in table}

@@ -114,14 +114,14 @@ def test_without_a_device_id_there_is_no_device() -> None:
             DEVICE | {"push_notification_type": "palmos"},
             (
                 "push_notification_type: a text of length 6 read, one of gcm, fcm, "
-                "ios, android, customhttp, httpcb, orscb is allowed"
+                "ios, android, customhttp, httpcb, orscb, webpush is allowed"
             ),
         ),
         (
             DEVICE | {"push_notification_type": ""},
             (
                 "push_notification_type: nothing read, one of gcm, fcm, "
-                "ios, android, customhttp, httpcb, orscb is allowed"
+                "ios, android, customhttp, httpcb, orscb, webpush is allowed"
             ),
         ),
         (
@@ -290,3 +290,38 @@ def test_nothing_a_client_adds_is_lost_or_altered(extra: dict[str, str]) -> None
     else:
         assert v1.parse_service(user_data).user_data == user_data
         assert v1.parse_open(user_data).profile.user_data == user_data
+
+
+def test_a_device_is_registered_with_the_parameters_of_chat_creation() -> None:
+    device = v1.parse_device(
+        {
+            "push_notification_deviceid": "token",
+            "push_notification_type": "fcm",
+            "push_notification_language": "de",
+            "muted": "true",
+            "quiet": "22:00-07:00",
+            "zone": "Europe/Berlin",
+            "something": "else",
+        }
+    )
+    assert (device.id, device.type, device.language) == ("token", "fcm", "de")
+    assert (device.muted, device.quiet, device.zone) == (
+        True,
+        "22:00-07:00",
+        "Europe/Berlin",
+    )
+
+
+def test_an_opaque_text_stands_for_a_device_of_the_companys_own() -> None:
+    device = v1.parse_device({"uuid": "anything at all"})
+    assert (device.id, device.type, device.muted) == (
+        "anything at all",
+        "customhttp",
+        False,
+    )
+
+
+def test_a_registration_without_a_device_is_refused() -> None:
+    with pytest.raises(v1.V1Error, match="or uuid is needed") as caught:
+        v1.parse_device({"muted": "true"})
+    assert caught.value.status == 415

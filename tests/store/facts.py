@@ -6,6 +6,7 @@ from cometd_chat.model import (
     Draft,
     EntryKind,
     Join,
+    NewJob,
     Open,
     Profile,
     Role,
@@ -14,8 +15,22 @@ from cometd_chat.model import (
 from cometd_chat.store import Store
 
 ROOM = 400
-DEVICE = Device(id="device-1", type="ios", provider="apns", language="de", debug=True)
 AGENT = 2
+
+
+def phone(name: str = "s", **facts: object) -> Device:
+    """The device that is registered when this session is opened."""
+    known: dict[str, object] = {
+        "type": "ios",
+        "provider": "apns",
+        "language": "de",
+        "debug": True,
+        **facts,
+    }
+    return Device(id=f"phone-{name}", **known)  # type: ignore[arg-type]  # facts of a test
+
+
+DEVICE = phone()
 
 
 def new(name: str = "s", **facts: object) -> Session:
@@ -57,8 +72,22 @@ def joins(agent_id: str = "ann", **facts: object) -> Join:
     return Join(agent_id=agent_id, **known)  # type: ignore[arg-type]  # facts of a test
 
 
+def push(name: str = "j", **facts: object) -> NewJob:
+    """A push to the device, ready at any time."""
+    known: dict[str, object] = {
+        "device": DEVICE,
+        "provider": "apns",
+        "position": 1,
+        "content": b"a secret",
+        "not_before": 0.0,
+        "expires_at": 1e9,
+        **facts,
+    }
+    return NewJob(id=name, **known)  # type: ignore[arg-type]  # facts of a test
+
+
 async def opened(store: Store, name: str = "s", **facts: object) -> str:
     """Create a session, ask for its chat (with a device); return its id."""
     await store.create(new(name, **facts))
-    await store.append(name, [], transition=asks(device=DEVICE))
+    await store.append(name, [], transition=asks(device=phone(name)))
     return name

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from cometd_chat.model import End, EntryKind
 from cometd_chat.store import Due, Store
 from tests.store.conftest import Place
-from tests.store.facts import DEVICE, answered, asks, new, opened, said
+from tests.store.facts import DEVICE, answered, asks, new, opened, phone, said
 
 DELAY = 90.0
 LEASE = 30.0
@@ -66,7 +68,7 @@ async def test_after_one_push_later_entries_are_due_at_once(store: Store) -> Non
     await vanished(store, 100.0)
     await store.append("s", [answered(at=200.0)])
     (one,) = await due(store, 290.0)
-    assert await store.mark_announced(one, 1)
+    assert await store.announce(one, 1, ())
     assert (await store.get("s")).announced == 1
     assert await due(store, 1000.0) == []
     await store.append("s", [answered(at=1001.0)])
@@ -81,7 +83,7 @@ async def test_an_entry_that_came_during_the_push_is_due_at_once(
     (one,) = await due(store, 290.0)
     await store.append("s", [answered(at=291.0)])
     assert await due(store, 291.0) == []
-    assert await store.mark_announced(one, 1)
+    assert await store.announce(one, 1, ())
     assert len(await due(store, 291.0)) == 1
 
 
@@ -89,7 +91,7 @@ async def test_each_absence_begins_with_the_delay_again(store: Store) -> None:
     await vanished(store, 100.0)
     await store.append("s", [answered(at=200.0)])
     (one,) = await due(store, 290.0)
-    await store.mark_announced(one, 1)
+    await store.announce(one, 1, ())
     await store.mark_present("s", "phone", 400.0)
     await store.mark_absent("s", "phone", 300.0)
     await store.append("s", [answered(at=310.0)])
@@ -148,7 +150,7 @@ async def test_what_a_push_told_stays_told_even_after_a_word_backwards(
     await vanished(store, 100.0)
     await store.append("s", [answered(at=200.0)])
     (one,) = await due(store, 290.0)
-    await store.mark_announced(one, 1)
+    await store.announce(one, 1, ())
     await store.mark_absent("s", "phone", 300.0, position=0)
     assert await due(store, 900.0) == []
 
@@ -166,6 +168,9 @@ async def test_only_notable_entries_of_services_with_devices_are_due(
     await opened(store, "elsewhere", service="help")
     await store.mark_absent("elsewhere", "phone", 100.0)
     await store.append("elsewhere", [answered(at=200.0)])
+    await vanished(store, 100.0, "muted")
+    await store.append("muted", [answered(at=200.0)])
+    await store.register_device("muted", phone("muted", muted=True), 150.0)
     assert await due(store, 900.0) == []
     assert len(await store.claim_due("help", 900.0, DELAY, LEASE)) == 1
 
@@ -177,7 +182,7 @@ async def test_what_was_said_before_the_end_is_still_announced(store: Store) -> 
 
 
 async def test_a_session_created_absent_is_due_from_its_absence(store: Store) -> None:
-    await store.create(new(device=DEVICE, absent_since=100.0))
+    await store.create(new(devices=(DEVICE,), absent_since=100.0))
     await store.append("s", [answered(at=50.0)], transition=asks())
     assert await due(store, 189.0) == []
     assert len(await due(store, 190.0)) == 1
@@ -218,10 +223,10 @@ async def test_a_lease_that_ran_out_passes_on_and_its_zombie_changes_nothing(
     (alive,) = await due(store, 320.0)
 
     assert not await store.postpone(dead, 9000.0)
-    assert not await store.mark_announced(dead, 1)
-    assert (await store.get("s")).announced == 1
+    assert not await store.announce(dead, 1, ())
+    assert (await store.get("s")).announced == 0
     assert await due(store, 349.0) == []  # the lease of the living one holds
-    assert await store.mark_announced(alive, 2)
+    assert await store.announce(alive, 2, ())
     assert await due(store, 9000.0) == []
 
 
@@ -230,11 +235,10 @@ async def test_a_zombies_push_does_not_count_as_the_first(store: Store) -> None:
     await store.append("s", [answered(at=200.0)])
     (dead,) = await due(store, 290.0)
     (alive,) = await due(store, 320.0)
-    await store.mark_announced(dead, 1)
-    await store.append("s", [answered(at=330.0)])
+    assert not await store.announce(dead, 1, ())
     assert await store.postpone(alive, 340.0)
-    assert await due(store, 419.0) == []
-    assert len(await due(store, 420.0)) == 1
+    assert await due(store, 340.0, delay=200.0) == []
+    assert len(await due(store, 400.0, delay=200.0)) == 1
 
 
 async def test_a_worker_that_outlived_its_lease_still_holds_what_nobody_took(
@@ -243,8 +247,8 @@ async def test_a_worker_that_outlived_its_lease_still_holds_what_nobody_took(
     await vanished(store, 100.0)
     await store.append("s", [answered(at=200.0)])
     (one,) = await due(store, 290.0)
-    assert await store.mark_announced(one, 1)
-    assert not await store.mark_announced(one, 1)
+    assert await store.announce(one, 1, ())
+    assert not await store.announce(one, 1, ())
 
 
 async def test_leases_outlive_the_process(store: Store, place: Place) -> None:
@@ -254,7 +258,7 @@ async def test_leases_outlive_the_process(store: Store, place: Place) -> None:
     await store.close()
     again = await place()
     assert await due(again, 300.0) == []
-    assert await again.mark_announced(one, 1)
+    assert await again.announce(one, 1, ())
     await again.close()
 
 
@@ -264,8 +268,8 @@ async def test_a_lease_is_lost_when_the_customer_comes_back(store: Store) -> Non
     (one,) = await due(store, 290.0)
     await store.mark_present("s", "phone", 400.0)
     assert not await store.postpone(one, 9000.0)
-    assert not await store.mark_announced(one, 1)
-    assert (await store.get("s")).announced == 1
+    assert not await store.announce(one, 1, ())
+    assert (await store.get("s")).announced == 0
 
 
 async def test_a_postponed_push_waits_for_its_time(store: Store) -> None:
@@ -276,7 +280,7 @@ async def test_a_postponed_push_waits_for_its_time(store: Store) -> None:
     assert not await store.postpone(one, 600.0)
     assert await due(store, 499.0) == []
     (again,) = await due(store, 500.0)
-    assert await store.mark_announced(again, 1)
+    assert await store.announce(again, 1, ())
 
 
 async def test_a_new_absence_knows_no_postponement(store: Store) -> None:
@@ -289,16 +293,17 @@ async def test_a_new_absence_knows_no_postponement(store: Store) -> None:
     assert len(await due(store, 390.0)) == 1
 
 
+@pytest.mark.parametrize(
+    ("position", "becomes"), [(1, 2), (2, 2), (3, 3), (99, 3), (2**70, 3)]
+)
 async def test_the_announced_position_never_goes_down_nor_beyond_the_newest(
-    store: Store,
+    store: Store, position: int, becomes: int
 ) -> None:
-    await vanished(store, 100.0)
-    await store.append("s", [answered(at=200.0)] * 3)
+    await store.create(new(devices=(DEVICE,), announced=2, absent_since=100.0))
+    await store.append("s", [answered(at=200.0)] * 3, transition=asks())
     (one,) = await due(store, 290.0)
-    await store.mark_announced(one, 2)
-    for position, becomes in ((1, 2), (99, 3), (2**70, 3)):
-        await store.mark_announced(one, position)
-        assert (await store.get("s")).announced == becomes
+    assert await store.announce(one, position, ())
+    assert (await store.get("s")).announced == becomes
 
 
 async def test_a_push_of_a_forgotten_session_is_nobodys(store: Store) -> None:
@@ -307,5 +312,5 @@ async def test_a_push_of_a_forgotten_session_is_nobodys(store: Store) -> None:
     (one,) = await due(store, 290.0)
     await store.append("s", [], transition=End())
     await store.purge(0.0, 900.0)
-    assert not await store.mark_announced(one, 1)
+    assert not await store.announce(one, 1, ())
     assert not await store.postpone(one, 900.0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cometd_chat.model import End, Participant, Profile, Role, Session, State
+from cometd_chat.model import Device, End, Participant, Profile, Role, Session, State
 from cometd_chat.store import Once, SessionNotFoundError, Store, StoreError
 from tests.store.conftest import Place
 from tests.store.facts import DEVICE, answered, asks, joins, new, opened, said
@@ -27,7 +27,17 @@ FULL = Session(
         subject="an order",
         user_data={"order": "12", "note": 'quote " and \0 nul'},
     ),
-    device=DEVICE,
+    devices=(
+        DEVICE,
+        Device(
+            id="device-2",
+            type="fcm",
+            registered_at=7.5,
+            muted=True,
+            quiet="22:00-07:00",
+            zone="Europe/Berlin",
+        ),
+    ),
     participants=(
         Participant(number=1, role=Role.CUSTOMER, nickname="Kim"),
         Participant(number=7, role=Role.SUPERVISOR, nickname="Bo", id="bo"),

@@ -326,7 +326,8 @@ async def test_opening_keeps_what_the_customer_told(store: Store) -> None:
     assert positions(stored.entries) == [1]
     session = await store.get("s")
     assert (session.state, session.open, session.started_at) == ("waiting", True, 20.0)
-    assert (session.profile, session.device) == (profile, DEVICE)
+    assert session.profile == profile
+    assert session.devices == (replace(DEVICE, registered_at=session.started_at),)
     assert (session.comet, session.user, session.present) == (True, "kim", True)
     customer = Participant(number=CUSTOMER, role=Role.CUSTOMER, nickname="Kim")
     assert session.participants == (customer,)
@@ -340,9 +341,9 @@ async def test_a_chat_asked_for_without_entries_starts_at_its_creation(
 
 
 async def test_opening_keeps_a_device_that_was_there_before(store: Store) -> None:
-    await store.create(new(device=DEVICE))
+    await store.create(new(devices=(DEVICE,)))
     await store.append("s", [], transition=asks())
-    assert (await store.get("s")).device == DEVICE
+    assert (await store.get("s")).devices == (DEVICE,)
 
 
 async def test_joining_makes_active_and_leaving_makes_waiting(store: Store) -> None:

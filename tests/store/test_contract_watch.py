@@ -7,7 +7,7 @@ import pytest
 
 from cometd_chat.model import End, Leave
 from cometd_chat.store import Change, Once, Store, StoreError
-from tests.store.facts import answered, asks, joins, new, opened, said
+from tests.store.facts import DEVICE, answered, asks, joins, new, opened, push, said
 
 
 @pytest.fixture
@@ -67,6 +67,10 @@ async def test_other_facts_are_told_as_altered(
         lambda: store.create(new()),
         lambda: store.append("s", [], transition=asks()),
         lambda: store.append("s", [], transition=joins()),
+        lambda: store.register_device("s", DEVICE, 5.0),
+        lambda: store.deregister_device("s", DEVICE.id),
+        lambda: store.register_device("s", DEVICE, 6.0),
+        lambda: store.forget_device(DEVICE.type, DEVICE.id, None),
         lambda: store.append("s", [], transition=Leave(agent_id="ann")),
         lambda: store.mark_absent("s", "phone", 10.0),
         lambda: store.mark_present("s", "phone", 20.0),
@@ -102,8 +106,19 @@ async def test_what_changed_nothing_to_see_is_not_told(
     await store.mark_absent("s", "phone", 11.0, position=0)
     (due,) = await store.claim_due("sales", 200.0, 90.0, 30.0)
     await store.postpone(due, 200.0)
-    await store.mark_announced(due, 1)
+    (due,) = await store.claim_due("sales", 200.0, 90.0, 30.0)
+    assert await store.announce(due, 1, [push()])
+    for _ in range(2):
+        (job,) = await store.claim_jobs("apns", 200.0, 30.0)
+        assert await store.retry_job(job, 200.0)
+    (job,) = await store.claim_jobs("apns", 200.0, 30.0)
+    assert await store.finish_job(job)
+    await store.cancel_jobs("s")
     await store.acknowledge("s", 1)
+    await store.set_badge_base("s", 3, 200.0)
+    await store.deregister_device("s", "another")
+    await store.deregister_device("nobody", None)
+    await store.forget_device(DEVICE.type, DEVICE.id, 0.0)
     await store.expire_presence(300.0)
     for refused in (store.append("nobody", [said()]), store.create(new())):
         with pytest.raises(StoreError):

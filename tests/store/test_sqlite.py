@@ -1,18 +1,22 @@
 """What is special to the store in a file: crashes, full disks, threads, migrations."""
 
 import asyncio
+import json
 import os
 import random
+import re
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cometd_chat.model import Device
 from cometd_chat.store import (
     Change,
     Once,
@@ -20,10 +24,13 @@ from cometd_chat.store import (
     StoreUnavailableError,
 )
 from cometd_chat.store.sqlite import LONG_OVER, NEVER_OPENED, SqliteStore
-from cometd_chat.store.sqlite_presence import DUE, EXPIRED
+from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
+from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
+from cometd_chat.store.sqlite_presence import DUE, EXPIRED, SERVICES
 from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
-from tests.store.facts import new, opened, said
+from tests.store.facts import answered, new, opened, push, said
 
+SEARCHES = re.compile(r"SEARCH .*(INDEX|INTEGER PRIMARY KEY) ")
 ROOT = Path(__file__).parents[2]
 
 
@@ -115,6 +122,86 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
     assert len(acknowledged) >= 6000
 
 
+def push_and_kill(path: Path, stage: str, now: float, lines: int) -> list[list[str]]:
+    """Let the pusher run until it has printed so much; return all it printed."""
+    with program("pusher", path, stage, str(now)) as running:
+        assert running.stdout is not None
+        told = [running.stdout.readline() for _ in range(lines)]
+        running.kill()
+        told += running.stdout.readlines()
+    return [line.split() for line in told if line.endswith("\n")]
+
+
+def push_to_the_end(path: Path, stage: str, now: float) -> list[list[str]]:
+    with program("pusher", path, stage, str(now)) as running:
+        output, _ = running.communicate()
+    assert running.returncode == 0
+    return [line.split() for line in output.splitlines()]
+
+
+async def thousand_due(path: Path) -> set[str]:
+    """Leave 1,000 sessions whose customers must be told by push."""
+    store = await SqliteStore.open(path)
+    names = [f"s{n}" for n in range(1000)]
+    await asyncio.gather(*(opened(store, name) for name in names))
+    await asyncio.gather(*(store.mark_absent(n, "phone", 100.0) for n in names))
+    await asyncio.gather(*(store.append(n, [answered(at=100.0)]) for n in names))
+    await store.close()
+    return set(names)
+
+
+def queued(path: Path) -> list[str]:
+    """Return the sessions of all jobs that were stored."""
+    with sqlite3.connect(path) as db:
+        rows = db.execute("SELECT s.id FROM job j JOIN session s ON s.number = session")
+        names = [name for (name,) in rows]
+    db.close()
+    return names
+
+
+async def test_every_due_push_is_queued_once_when_the_process_is_killed(
+    path: Path,
+) -> None:
+    due = await thousand_due(path)
+    told: list[list[str]] = []
+    for now in (200.0, 300.0):
+        some = await asyncio.to_thread(push_and_kill, path, "announce", now, 300)
+        told += some
+        kept = queued(path)
+        assert {name for _, name in told} <= set(kept)
+        assert len(kept) == len(set(kept)) < 1000
+    told += await asyncio.to_thread(push_to_the_end, path, "announce", 400.0)
+    assert len(told) <= 1000
+    kept = queued(path)
+    assert len(kept) == 1000
+    assert set(kept) == due
+
+
+async def test_every_queued_push_is_sent_and_only_those_in_flight_twice(
+    path: Path,
+) -> None:
+    due = await thousand_due(path)
+    await asyncio.to_thread(push_to_the_end, path, "announce", 200.0)
+    told: list[list[str]] = []
+    in_flight: set[str] = set()
+    for now in (200.0, 300.0):
+        some = await asyncio.to_thread(push_and_kill, path, "send", now, 500)
+        sent = {name for what, name in some if what == "sent"}
+        done = {name for what, name in some if what == "done"}
+        assert not done & set(queued(path))
+        in_flight |= sent - done
+        told += some
+    told += await asyncio.to_thread(push_to_the_end, path, "send", 400.0)
+    sent_names = [name for what, name in told if what == "sent"]
+    assert set(sent_names) == due
+    twice = {name for name, times in Counter(sent_names).items() if times > 1}
+    assert twice <= in_flight
+    assert (
+        len(in_flight) <= 2 * 4
+    )  # tasks of the program, and each has been killed twice
+    assert queued(path) == []
+
+
 async def filled(store: SqliteStore) -> int:
     """Append until the disk is full; return how many entries were stored."""
     with pytest.raises(StoreUnavailableError, match="SQLITE_FULL"):  # noqa: PT012 - until it fails
@@ -165,11 +252,15 @@ async def test_a_file_that_may_not_grow_refuses_until_it_may(path: Path) -> None
 
 
 def overwrite_tables(path: Path) -> None:
-    """Leave the first page, which says what kind of file it is."""
-    size = path.stat().st_size
+    """Overwrite where each begins, but not the schema that says where that is."""
+    with sqlite3.connect(path) as db:
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        pages = db.execute("SELECT rootpage FROM sqlite_master").fetchall()
+    db.close()
     with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (size - 4096))
+        for (page,) in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
 
 
 async def test_a_damaged_file_is_unavailable_and_nothing_else(path: Path) -> None:
@@ -360,6 +451,10 @@ async def test_a_fault_while_reading_reaches_its_caller(store: SqliteStore) -> N
         (" ".join(("SELECT * FROM session s", DUE)), ("sales", 0, 0, 0, 1)),
         (NEVER_OPENED, (0, 1)),
         (LONG_OVER, (0, 1)),
+        (READY, ("apns", 0, 1)),
+        (TOO_LATE, (0, 1)),
+        (OTHERS, ("ios", "phone", 1, "kim")),
+        (HOLDERS, ("ios", "phone")),
     ],
 )
 async def test_what_is_asked_all_the_time_never_scans_a_table(
@@ -369,7 +464,18 @@ async def test_what_is_asked_all_the_time_never_scans_a_table(
         lambda db: db.execute("EXPLAIN QUERY PLAN " + query, values).fetchall()
     )
     steps = [row[3] for row in plan]
-    assert all(step.startswith("SEARCH") and "INDEX" in step for step in steps), steps
+    assert all(SEARCHES.match(step) for step in steps), steps
+
+
+@pytest.mark.parametrize("query", [SERVICES, PROVIDERS])
+async def test_what_there_is_to_do_is_found_by_jumping(
+    store: SqliteStore, query: str
+) -> None:
+    plan = await store._readers.submit(
+        lambda db: db.execute("EXPLAIN QUERY PLAN " + query).fetchall()
+    )
+    scanned = {row[3] for row in plan if row[3].startswith("SCAN")}
+    assert scanned == {"SCAN found"}  # the values found so far, and no table
 
 
 # --- files and schemas -----------------------------------------------------------
@@ -423,6 +529,99 @@ async def test_two_that_open_a_new_file_at_once_both_succeed(path: Path) -> None
     assert await stores[3].get("s") == new()
     for store in stores:
         await store.close()
+
+
+VERSION_1 = """
+INSERT INTO session (number, id, key, service, user, state, created_at, started_at,
+  ended_at, comet, profile, device, participants, last, last_at, last_text, unread,
+  acked, announced, notable, absent_since, seats, unheard_since, pushes, lease)
+VALUES (?, ?, ?, 'sales', ?, 'waiting', 1.0, ?, 0.0, 0, '', ?, '', 1, 50.0, 'hello', 0,
+  0, 0, 1, 100.0, 1, 100.0, 0, 0.0)
+"""
+ENTRY_1 = """
+INSERT INTO entry VALUES (?, 1, 'Message', 'Agent', 2, 'Ann', 50.0, 'hello', '', '', 1)
+"""
+
+
+def old_file(path: Path, sessions: Iterable[tuple[str, str, float, str]]) -> None:
+    """Write a file as version 1 did: sessions with user, start and device."""
+    with sqlite3.connect(path) as db:
+        for statement in MIGRATIONS[0]:
+            db.execute(statement)
+        for number, (name, user, start, token) in enumerate(sessions, 1):
+            device = json.dumps(
+                {
+                    "id": token,
+                    "type": "ios",
+                    "provider": "p",
+                    "language": "de",
+                    "debug": True,
+                }
+            )
+            values = (number, name, f"key-{name}", user, start)
+            db.execute(VERSION_1, (*values, device if token else None))
+            db.execute(ENTRY_1, (number,))
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
+async def test_a_file_of_version_1_is_converted_with_its_devices(path: Path) -> None:
+    old_file(path, [("s", "kim", 30.0, 'tok"en'), ("bare", "", 40.0, "")])
+    store = await SqliteStore.open(path)
+    session = await store.get("s")
+    assert session.devices == (
+        Device(
+            id='tok"en',
+            type="ios",
+            provider="p",
+            language="de",
+            debug=True,
+            registered_at=30.0,
+        ),
+    )
+    assert (await store.get("bare")).devices == ()
+    assert await store.badge("s") == 1
+    assert await store.unheard_services() == ["sales"]
+    (due,) = await store.claim_due("sales", 200.0, 0.0, 30.0)
+    assert due.session == session
+    assert await store.announce(due, 1, [push(device=session.devices[0])])
+    assert await store.forget_device("ios", 'tok"en', 30.0) == 1
+    assert await store.claim_jobs("apns", 200.0, 30.0) == []
+    await store.close()
+
+
+async def test_of_several_users_of_a_device_the_last_one_keeps_it_in_a_conversion(
+    path: Path,
+) -> None:
+    sessions = [
+        ("kim", "kim", 10.0, "shared"),
+        ("lee-later", "lee", 30.0, "shared"),
+        ("lee", "lee", 20.0, "shared"),
+        ("kim-too", "kim", 25.0, "shared"),
+        ("lee-last", "lee", 35.0, "shared"),
+        ("nobody", "", 40.0, "alone"),
+        ("nobody-later", "", 40.0, "alone"),
+        ("nobody-else", "", 40.0, "other"),
+    ]
+    old_file(path, sessions)
+    store = await SqliteStore.open(path)
+    keep = {name for name, *_ in sessions if (await store.get(name)).devices}
+    assert keep == {"lee-later", "lee-last", "nobody-later", "nobody-else"}
+    reachable = await store.claim_due("sales", 200.0, 0.0, 30.0)
+    assert {due.session.id for due in reachable} == keep
+    await store.close()
+
+
+async def test_a_file_is_converted_once(path: Path) -> None:
+    old_file(path, [("s", "kim", 30.0, "token")])
+    for _ in range(2):
+        store = await SqliteStore.open(path)
+        assert len((await store.get("s")).devices) == 1
+        await store.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:

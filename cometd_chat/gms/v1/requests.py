@@ -5,7 +5,7 @@ who merges them into one mapping.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cometd_chat.gms.values import (
     DEFAULT_LIMITS,
@@ -18,7 +18,16 @@ from cometd_chat.gms.values import (
 )
 from cometd_chat.model import Device, Profile
 
-DEVICE_TYPES = ("gcm", "fcm", "ios", "android", "customhttp", "httpcb", "orscb")
+DEVICE_TYPES = (
+    "gcm",
+    "fcm",
+    "ios",
+    "android",
+    "customhttp",
+    "httpcb",
+    "orscb",
+    "webpush",
+)
 """Values of `push_notification_type` (GMS option `pushEnabled`, without `comet`)."""
 
 _NAMES = frozenset({"userDisplayName", "firstName", "lastName"})
@@ -37,6 +46,19 @@ _OPEN = _NAMES | {
     "push_notification_debug",
     "push_notification_provider",
 }
+_DEVICE = frozenset(
+    {
+        "uuid",
+        "muted",
+        "quiet",
+        "zone",
+        "push_notification_deviceid",
+        "push_notification_type",
+        "push_notification_language",
+        "push_notification_debug",
+        "push_notification_provider",
+    }
+)
 _OPERATION = _LOCAL_IDS | {"_verbose", "message", "transcriptPosition"}
 
 
@@ -131,6 +153,32 @@ def parse_operation(
         message=known.get("message"),
         position=_position(known),
         local_id=known.get("localId") or known.get("messageId", ""),
+    )
+
+
+def parse_device(
+    parameters: Mapping[str, str], limits: Limits = DEFAULT_LIMITS
+) -> Device:
+    """Read the parameters of a device's registration.
+
+    Those of chat creation, or `uuid`: a text that means something to the company's
+    own webhook. Also `muted`, and `quiet` hours (`22:00-07:00`) in a time `zone`.
+
+    Raises: V1Error.
+    """
+    ours = {name: value for name, value in parameters.items() if name in _DEVICE}
+    known, _ = _split(ours, _DEVICE, limits)
+    if "uuid" in known:
+        known["push_notification_deviceid"] = known["uuid"]
+        known.setdefault("push_notification_type", "customhttp")
+    device = _device(known)
+    if device is None:
+        raise V1Error("push_notification_deviceid or uuid is needed", status=415)
+    return replace(
+        device,
+        muted=_flag(known, "muted"),
+        quiet=known.get("quiet", ""),
+        zone=known.get("zone", ""),
     )
 
 

@@ -10,10 +10,11 @@ import { Console } from "node:console";
 globalThis.console = new Console(process.stderr);
 const { adapt } = await import("cometd-nodejs-client");
 adapt();
-const { AckExtension, CometD } = await import("cometd");
+const { AckExtension, CometD, TimeStampExtension, TimeSyncExtension } = await import("cometd");
 
 const META = ["handshake", "connect", "disconnect", "subscribe", "unsubscribe", "publish"];
 const cometd = new CometD();
+const timesync = new TimeSyncExtension();
 const subscriptions = new Map();
 
 function tell(line) {
@@ -47,11 +48,15 @@ function subscribe(channel, props = {}) {
 }
 
 const commands = {
-  configure({ headers = {}, transports = ["long-polling"], ack = false, ...options }) {
+  configure({ headers = {}, transports = ["long-polling"], ack = false, clocks = false, ...options }) {
     for (const type of cometd.getTransportTypes()) {
       if (!transports.includes(type)) cometd.unregisterTransport(type);
     }
     if (ack) cometd.registerExtension("ack", new AckExtension());
+    if (clocks) {
+      cometd.registerExtension("timesync", timesync);
+      cometd.registerExtension("timestamp", new TimeStampExtension());
+    }
     cometd.configure({ logLevel: "warn", ...options, requestHeaders: headers });
     return { transports: cometd.getTransportTypes() };
   },
@@ -79,6 +84,10 @@ const commands = {
     return replied((done) => cometd.publish(channel, data, ext ? { ext } : {}, done));
   },
 
+  remoteCall({ target, data }) {
+    return replied((done) => cometd.remoteCall(target, data, done));
+  },
+
   // All in one request; resolves when each of them has its reply.
   async batch({ messages }) {
     let replies = [];
@@ -96,6 +105,11 @@ const commands = {
   abort() {
     cometd.getTransport().abort();
     return {};
+  },
+
+  // What the client believes of the server's clock, in milliseconds.
+  clock() {
+    return { offset: timesync.getTimeOffset(), lag: timesync.getNetworkLag() };
   },
 
   status() {

@@ -1,0 +1,59 @@
+"""Quiet hours of a device: times of the day in its own zone. Pure."""
+
+import re
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+MINUTE = 60.0
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)").fullmatch
+
+
+def is_quiet_hours(text: str) -> bool:
+    """Tell whether this is a range such as `22:00-07:00`."""
+    return _HOURS(text) is not None
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether this is the name of a time zone, such as `Europe/Berlin`."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def quiet_until(hours: str, zone: str, now: float) -> float:
+    """Return when (wall seconds) a push may be sent: `now`, or the end of the hours.
+
+    The hours are those of the clock on the wall there: on days when it is put
+    forward or back, they are shorter or longer.
+    """
+    found = _HOURS(hours)
+    if found is None:
+        return now
+    begin, end = (time(int(found[i]), int(found[i + 1])) for i in (1, 3))
+    there = ZoneInfo(zone or "UTC")
+
+    def quiet(at: float) -> bool:
+        return _within(datetime.fromtimestamp(at, there).time(), begin, end)
+
+    if not quiet(now):
+        return now
+    here = datetime.fromtimestamp(now, there)
+    last = datetime.combine(here.date(), end, there)
+    if here.time() >= end:
+        last = datetime.combine(here.date() + timedelta(days=1), end, there)
+    # Autumn: the hour comes twice, and its first time may be over.
+    until = last.timestamp()
+    until = until if until > now else last.replace(fold=1).timestamp()
+    # Spring: the end may be in the hour that is skipped.
+    while not quiet(until - MINUTE):
+        until -= MINUTE
+    return until
+
+
+def _within(moment: time, begin: time, end: time) -> bool:
+    if begin <= end:
+        return begin <= moment < end
+    return moment >= begin or moment < end

@@ -1,0 +1,162 @@
+"""Pushes on their way, and the number that they show.
+
+A push is due, then announced, then sent. Announcing replaces "this customer must be
+told" by one job per device, in one transaction: a crash before it leaves the session
+due, a crash after it leaves the jobs, and never both. A job that was lent is deleted
+by the sender that had it, or lent again when the lease has run out: it is sent twice
+only if the sender fell between sending and saying so, and the same `id` shows it.
+
+While the customer is present, there is no job of his that is not silent: none is
+announced (`sqlite_presence.py`), and his return deletes them. What is lent is thus
+checked at that moment, without looking at the session.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cometd_chat.model import Job, NewJob
+from cometd_chat.store import Change, SessionNotFoundError
+from cometd_chat.store.sqlite_rows import Row, distinct, from_device, to_device
+
+EXPIRED_AT_ONCE = 1000
+"""Expired jobs deleted with one claim, so that no append waits long for it."""
+
+LARGEST_BADGE = 2**31 - 1
+
+_QUEUE = (
+    "INSERT INTO job (id, session, device, type, device_id, provider, position,"
+    " content, not_before, expires_at, silent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_CALL_OFF = "DELETE FROM job WHERE session = ? AND NOT silent"
+TOO_LATE = "SELECT number FROM job WHERE expires_at <= ? LIMIT ?"
+_EXPIRE = f"DELETE FROM job WHERE number IN ({TOO_LATE})"  # noqa: S608 - our own text
+READY = (
+    "SELECT j.number, s.id, j.id, j.device, j.provider, j.position, j.content,"
+    " j.not_before, j.expires_at, j.silent, j.attempts"
+    " FROM job j JOIN session s ON s.number = j.session"
+    " WHERE j.provider = ?1 AND max(j.not_before, j.lease) <= ?2 AND j.expires_at > ?2"
+    " ORDER BY max(j.not_before, j.lease), j.expires_at LIMIT ?3"
+)
+PROVIDERS = distinct("provider", "job", "true")
+_LEND = "UPDATE job SET lease = ? WHERE number = ?"
+_FINISH = "DELETE FROM job WHERE id = ? AND lease = ?"
+_RETRY = (
+    "UPDATE job SET attempts = attempts + 1, not_before = ?, lease = 0"
+    " WHERE id = ? AND lease = ?"
+)
+_CANCEL = "DELETE FROM job WHERE session = (SELECT number FROM session WHERE id = ?)"
+_BADGE = """
+SELECT sum(s.badge_base + (
+  SELECT count(*) FROM entry e
+  WHERE e.session = s.number AND e.position > s.acked AND e.notable
+)) FROM session s WHERE s.number IN (
+  SELECT number FROM session WHERE id = ?1
+  UNION
+  SELECT o.number FROM session t JOIN session o ON o.user = t.user
+  WHERE t.id = ?1 AND o.user <> '' AND o.state IN ('waiting', 'active')
+)
+"""
+_BASE = (
+    "UPDATE session SET badge_base = iif(?1 < badge_at, badge_base, ?2),"
+    " badge_at = max(?1, badge_at) WHERE id = ?3"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimJobs:
+    """`Store.claim_jobs` as work for the writer."""
+
+    provider: str
+    now: float
+    lease: float
+    limit: int
+
+    def __call__(self, db: sqlite3.Connection, news: list[Change]) -> list[Job]:
+        del news  # as everywhere here: no watcher hears of jobs
+        db.execute(_EXPIRE, (self.now, EXPIRED_AT_ONCE))
+        rows = db.execute(READY, (self.provider, self.now, self.limit)).fetchall()
+        lease = self.now + self.lease
+        db.executemany(_LEND, [(lease, number) for number, *_ in rows])
+        return [_to_job(row, lease) for row in rows]
+
+
+def queue(db: sqlite3.Connection, session: int, jobs: Iterable[NewJob]) -> None:
+    """Keep new jobs of the session."""
+    db.executemany(_QUEUE, [_values(session, job) for job in jobs])
+
+
+def call_off(db: sqlite3.Connection, session: int) -> None:
+    """Delete what the customer, who is present now, need not be told by push."""
+    db.execute(_CALL_OFF, (session,))
+
+
+def finish(job: Job, db: sqlite3.Connection, news: list[Change]) -> bool:
+    """`Store.finish_job`."""
+    del news
+    return db.execute(_FINISH, (job.id, job.lease)).rowcount == 1
+
+
+def retry(job: Job, at: float, db: sqlite3.Connection, news: list[Change]) -> bool:
+    """`Store.retry_job`."""
+    del news
+    return db.execute(_RETRY, (at, job.id, job.lease)).rowcount == 1
+
+
+def cancel(session_id: str, db: sqlite3.Connection, news: list[Change]) -> int:
+    """`Store.cancel_jobs`."""
+    del news
+    return db.execute(_CANCEL, (session_id,)).rowcount
+
+
+def count_badge(db: sqlite3.Connection, session_id: str) -> int:
+    """`Store.badge`."""
+    count: int | None = db.execute(_BADGE, (session_id,)).fetchone()[0]
+    if count is None:
+        raise SessionNotFoundError("no such session")
+    return count
+
+
+def set_base(
+    session_id: str, count: int, at: float, db: sqlite3.Connection, news: list[Change]
+) -> None:
+    """`Store.set_badge_base`."""
+    del news
+    base = max(0, min(count, LARGEST_BADGE))
+    if not db.execute(_BASE, (at, base, session_id)).rowcount:
+        raise SessionNotFoundError("no such session")
+
+
+def _values(session: int, job: NewJob) -> Row:
+    return (
+        job.id,
+        session,
+        from_device(job.device),
+        job.device.type,
+        job.device.id,
+        job.provider,
+        job.position,
+        job.content,
+        job.not_before,
+        job.expires_at,
+        job.silent,
+    )
+
+
+def _to_job(row: Row, lease: float) -> Job:
+    _, session_id, id_, device, provider, position, content, *rest = row
+    not_before, expires_at, silent, attempts = rest
+    return Job(
+        id=id_,
+        session_id=session_id,
+        device=to_device(device),
+        provider=provider,
+        position=position,
+        content=content,
+        not_before=not_before,
+        expires_at=expires_at,
+        silent=silent == 1,
+        attempts=attempts,
+        lease=lease,
+    )

@@ -1,0 +1,1 @@
+"""What the clients of others do beside hearing a chat: news, batches, going on."""

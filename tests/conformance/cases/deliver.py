@@ -1,0 +1,122 @@
+"""What subscribers get (Bayeux 1.0 §5.2)."""
+
+from tests.conformance.case import (
+    AT_ONCE,
+    CONNECT,
+    CONNECTED,
+    NEVER,
+    PUBLISH,
+    SUBSCRIBE,
+    TAKEN,
+    Case,
+    event,
+    published,
+)
+
+ECHO = {"channel": "$service", "id": "p", "clientId": "$client", "data": "hi"}
+ECHOED = {"channel": "$service", "id": "p", "successful": True, "data": NEVER}
+
+CASES = [
+    Case(
+        clause="Bayeux 1.0 §5.2 Delivery",
+        name="an event has the channel and the data",
+        before=[[SUBSCRIBE]],
+        send=[published({"text": "hi"})],
+        expect=[TAKEN],
+        hears=[{"channel": "$channel", "data": {"text": "hi"}}],
+    ),
+    Case(
+        clause="Bayeux 1.0 §5.2 Delivery",
+        name="who publishes and is subscribed gets the event, too",
+        before=[[SUBSCRIBE]],
+        send=[PUBLISH],
+        expect=[TAKEN],
+        hears=[event()],
+    ),
+    Case(
+        clause="Bayeux 1.0 §5.2 Delivery",
+        name="who is not subscribed gets nothing",
+        send=[published()],
+        expect=[TAKEN],
+        hears=[],
+    ),
+    Case(
+        clause="Bayeux 1.0 §2.4 Client ID",
+        name="an event does not tell the id of the client that published it",
+        before=[[SUBSCRIBE]],
+        send=[published()],
+        expect=[TAKEN],
+        hears=[event() | {"clientId": NEVER}],
+    ),
+    Case(
+        clause="CometD: events have no id",
+        name="an event does not have the id of the publish",
+        before=[[SUBSCRIBE]],
+        send=[published()],
+        expect=[TAKEN],
+        hears=[event() | {"id": NEVER}],
+    ),
+    Case(
+        clause="CometD: ext stays with its message",
+        name="an event does not have the extensions of the publish",
+        before=[[SUBSCRIBE]],
+        send=[published() | {"ext": {"token": "secret"}}],
+        expect=[TAKEN],
+        hears=[event() | {"ext": NEVER}],
+    ),
+    Case(
+        clause="CometD: order of one publisher",
+        name="events come in the order in which they were published",
+        before=[[SUBSCRIBE]],
+        send=[published(n) for n in range(20)],
+        expect=[TAKEN] * 20,
+        hears=[event(n) for n in range(20)],
+    ),
+    Case(
+        clause="CometD: order of one publisher",
+        name="events of several requests come in their order",
+        before=[[SUBSCRIBE], [published(1)], [published(2)], [published(3)]],
+        send=[AT_ONCE],
+        expect=[CONNECTED],
+        hears=[event(1), event(2), event(3)],
+    ),
+    Case(
+        clause="Bayeux 1.0 §5.2 Delivery",
+        name="an event comes once, though the connect was answered at once",
+        before=[[SUBSCRIBE], [published()], [AT_ONCE], [AT_ONCE]],
+        send=[AT_ONCE],
+        expect=[CONNECTED],
+        hears=[event()],
+    ),
+    Case(
+        clause="CometD: metaConnectDeliverOnly",
+        name="events travel with the answers to connects alone",
+        before=[[SUBSCRIBE], [published()]],
+        send=[PUBLISH],
+        expect=[TAKEN],
+        whole=True,
+    ),
+    Case(
+        clause="Bayeux 1.0 §2.2.3 Service Channels",
+        name="a service is answered without a subscription",
+        send=[ECHO],
+        expect=[ECHOED],
+        hears=[event(channel="$service")],
+    ),
+    Case(
+        clause="CometD: metaConnectDeliverOnly",
+        name="the answer of a service ends the hold",
+        send=[CONNECT],
+        meanwhile=[ECHO],
+        expect=[CONNECTED],
+        then=[ECHOED],
+        hears=[event(channel="$service")],
+    ),
+    Case(
+        clause="CometD: events have no id",
+        name="the answer of a service is no reply",
+        send=[ECHO],
+        expect=[ECHOED],
+        hears=[{"channel": "$service", "id": NEVER, "successful": NEVER}],
+    ),
+]

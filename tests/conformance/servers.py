@@ -1,0 +1,85 @@
+"""Our servers as targets: the chat, and Bayeux as a library; in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from cometd_chat.app import Node
+from cometd_chat.bayeux import (
+    CALLBACK_POLLING,
+    LONG_POLLING,
+    WEBSOCKET,
+    Client,
+    Options,
+)
+from cometd_chat.config import loads
+from cometd_chat.web.cometd import CometdEndpoint
+from cometd_chat.web.mount import mount
+from tests.conformance.targets import Held
+from tests.web.conftest import until
+
+CHAT_WORDS = {"ext": {}, "channel": "/conformance"}
+LIBRARY_WORDS = CHAT_WORDS | {"service": "/service/echo"}
+
+CONFIG = """\
+[server]
+port = 0
+[store]
+url = sqlite:///{folder}/chat.db
+[agents]
+secret = a secret of the tests, long enough for HS256
+[bayeux]
+broadcast_channels = /conformance/**
+transports = websocket, long-polling, callback-polling
+"""
+
+
+@asynccontextmanager
+async def chat(folder: Path) -> AsyncIterator[tuple[str, Held]]:
+    """Run the chat server; yield its address, and how to know that a connect is held.
+
+    It has no service that echoes.
+    """
+    loaded = loads(CONFIG.format(folder=folder))
+    assert loaded.config is not None
+    async with Node(loaded.config) as node:
+        yield f"{node.url}/cometd", looking_into(node._chat.endpoint)
+
+
+@asynccontextmanager
+async def library() -> AsyncIterator[tuple[str, Held]]:
+    """Run an aiohttp application with a Bayeux server of its own, as `chat()` does."""
+    app = web.Application()
+    transports = (WEBSOCKET, LONG_POLLING, CALLBACK_POLLING)
+    bayeux = mount(
+        app,
+        "/cometd",
+        broadcast=["/conformance/**"],
+        options=Options(transports=transports),
+    )
+
+    @bayeux.service("/service/echo")
+    async def echo(client: Client, data: Any) -> None:
+        bayeux.send(client, "/service/echo", data)
+
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        yield f"http://127.0.0.1:{port}/cometd", looking_into(bayeux._endpoint)
+    finally:
+        await runner.cleanup()
+
+
+def looking_into(endpoint: CometdEndpoint) -> Held:
+    """Return what waits until the endpoint holds the connect of a client."""
+
+    async def held(client_id: str) -> None:
+        await until(lambda: client_id in endpoint._held)
+
+    return held

@@ -1,0 +1,125 @@
+"""`docs/push.md`: its requests, payloads, limits, and the check of signatures."""
+
+import json
+import re
+import secrets
+import time
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from cometd_chat.app import Node
+from cometd_chat.model import Device
+from cometd_chat.push import Line, Notification, worker
+from cometd_chat.push.payloads import (
+    apns_payload,
+    fcm_message,
+    gms_webhook_body,
+    signed_webhook_body,
+    web_push_body,
+)
+from cometd_chat.push.webhook import CustomHttpProvider
+from tests.clients.raw import V1App
+from tests.push.fake_webhook import hook
+
+from .pages import ROOT, blocks, steps
+
+PAGE = ROOT / "docs" / "push.md"
+PHONE = Device(id="phone-1", type="customhttp")
+PUSH = Notification(
+    id="7c0f3a52-5d0f-5e43-9a37-2d6bb3f0a9ce",
+    chat="5b7c19",
+    position=6,
+    title="Chat",
+    body="New message from Agent",
+    lines=(
+        Line(event="Message.Text", text="I have found your bike."),
+        Line(event="Message.Text", text="When can you fetch it?"),
+    ),
+    badge=2,
+    sound="default",
+    thread="f4a5",
+    expires_at=1767312000.0,
+)
+
+
+def fcm_data() -> Any:
+    return fcm_message(PUSH, {"token": "t"}, now=0.0)["data"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("customhttp", gms_webhook_body(PHONE, PUSH)),
+        ("signed", signed_webhook_body(PHONE, PUSH)),
+        ("apns", apns_payload(PUSH)),
+        ("webpush", web_push_body(PUSH)),
+        ("fcm", fcm_data()),
+    ],
+)
+def test_payloads_are_as_shown(name: str, payload: bytes | str) -> None:
+    (shown,) = [step.text for step in steps(PAGE) if step.info == f"json {name}"]
+    assert json.loads(shown) == json.loads(payload)
+
+
+async def test_the_requests_about_devices_do_what_is_said(node: Node) -> None:
+    async with (
+        V1App(f"{node.url}/genesys", user="cleo") as app,
+        ClientSession() as http,
+    ):
+        await app.start(userDisplayName="Cleo")
+        found = []
+        for text in blocks(PAGE, "http"):
+            head, _, body = text.replace("5b7c…", app.service_id).partition("\n\n")
+            first, *lines = head.splitlines()
+            method, path = first.split(" ")
+            headers = dict(line.split(": ") for line in lines)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            async with http.request(
+                method, node.url + path, headers=headers, data=body.strip()
+            ) as response:
+                assert response.status == 204, await response.text()
+            found.append((await node.store.get(app.session_id)).devices)
+    (registered,), removed = found
+    assert (registered.id, registered.type) == ("phone-1", "customhttp")
+    assert (registered.quiet, registered.zone) == ("22:00-07:00", "Europe/Berlin")
+    assert removed == ()
+
+
+class Now:
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def test_the_python_of_the_page_accepts_our_posts_and_no_others() -> None:
+    (source,) = blocks(PAGE, "python")
+    page: dict[str, Any] = {}
+    exec(source, page)  # noqa: S102 - it is what the page offers
+    old, new = (f"whsec_{secrets.token_hex(24)}" for _ in range(2))
+    async with hook() as fake:
+        provider = CustomHttpProvider(fake.url(), secret=f"{old} {new}", clock=Now())
+        await provider.send(PHONE, PUSH)
+        await provider.close()
+    (post,) = fake.arrived
+    headers = {name.lower(): value for name, value in post.headers.items()}
+    for secret in (old, new):
+        assert page["is_ours"](headers, post.body, secret)
+    assert not page["is_ours"](headers, post.body + b" ", new)
+    assert not page["is_ours"](headers, post.body, f"whsec_{secrets.token_hex(24)}")
+    late = headers | {"webhook-timestamp": str(int(time.time()) - 1000)}
+    assert not page["is_ours"](late, post.body, new)
+
+
+def test_the_numbers_are_those_of_the_worker() -> None:
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    first = worker.FIRST_PAUSE
+    assert f"after {first / 2:.0f} to {first:.0f} s" in text
+    assert f"up to {worker.LONGEST_PAUSE / 3600:.0f} h" in text
+    assert f"room for {worker.AT_ONCE} pushes" in text
+    assert f"under way after {worker.LEASE:.0f} s" in text
+    assert worker.BREAK == 60
+    assert re.search("alone for a minute", text)

@@ -1,0 +1,207 @@
+"""Pushes to a customer who is away: the right ones, at the right time, and no other."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from cometd_chat.app import Node
+from tests.clients.agent import AgentClient
+from tests.clients.raw import V1App, V1Chat
+from tests.clients.watched import Watched
+
+from .conftest import agent_token, new_node, write_config
+
+PUSH = """\
+[push]
+pushEnabled = comet, customhttp
+defaultProvider = main
+[push.provider.main]
+customhttp.url = {url}
+[service.slow]
+_client_timeout_notification = 3600
+[service.at-once]
+_client_timeout_notification = 0
+"""
+
+DEVICE = {
+    "push_notification_deviceid": "phone-1",
+    "push_notification_type": "customhttp",
+}
+
+
+class Company(Watched):
+    """The company's own API that pushes are posted to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pushes: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+
+    async def post(self, request: web.Request) -> web.Response:
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            self.pushes.append(json.loads(await request.read()))
+        self.changed()
+        return web.Response(status=status)
+
+    @property
+    def told(self) -> list[list[str]]:
+        """The texts of each push."""
+        return [
+            [
+                text
+                for line in push["message"]["lastTranscript"]
+                for text in line.values()
+            ]
+            for push in self.pushes
+        ]
+
+
+@pytest.fixture
+async def company() -> AsyncIterator[tuple[Company, str]]:
+    app, company = web.Application(), Company()
+    app.router.add_post("/push", company.post)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield company, f"http://127.0.0.1:{runner.addresses[0][1]}/push"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, company: tuple[Company, str]) -> AsyncIterator[Node]:
+    more = PUSH.format(url=company[1])
+    async with new_node(
+        write_config(tmp_path, offline_after="300ms", more=more)
+    ) as node:
+        yield node
+
+
+@pytest.fixture
+async def agent(base: str) -> AsyncIterator[AgentClient]:
+    async with AgentClient(f"{base}/cometd", agent_token()) as client:
+        await client.start()
+        yield client
+
+
+async def chat(agent: AgentClient, app: V1App, **params: str) -> None:
+    await app.start(userDisplayName="Cleo", **{**DEVICE, **params})
+    await agent.operate("acceptChat", chatId=app.session_id)
+    await say(agent, app, "hello")
+    await app.wait_for_text("hello")
+
+
+async def say(agent: AgentClient, app: V1Chat, text: str, **fields: Any) -> None:
+    await agent.operate("sendMessage", chatId=app.session_id, message=text, **fields)
+
+
+async def test_the_first_push_comes_after_the_delay_and_the_others_at_once(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u") as app:
+        await chat(agent, app)
+        await app.background()
+        begun = asyncio.get_running_loop().time()
+        await say(agent, app, "one")
+        await company[0].wait_for(lambda: len(company[0].pushes) == 1)
+        assert asyncio.get_running_loop().time() - begun >= 0.9
+        await say(agent, app, "two")
+        await company[0].wait_for(lambda: len(company[0].pushes) == 2)
+        assert company[0].told == [["one"], ["two"]]
+        assert company[0].pushes[0]["deviceId"] == "phone-1"
+        assert company[0].pushes[0]["message"]["serviceId"] == app.service_id
+        assert company[0].pushes[0]["message"]["message"] == "New message from Agent"
+
+
+async def test_nobody_is_pushed_who_returns_in_time(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u") as app:
+        await chat(agent, app)
+        await app.background()
+        await say(agent, app, "one")
+        await app.foreground()
+        await app.wait_for_text("one")
+        await asyncio.sleep(1.5)  # longer than the delay of the first push
+        assert company[0].pushes == []
+
+
+async def test_silence_is_pushed_like_a_goodbye_and_typing_is_not(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app:
+        await chat(agent, app)
+        await app.vanish()
+        await agent.wait_for(lambda: agent.notices(app.session_id))
+        await agent.operate("startTyping", chatId=app.session_id)
+        await say(agent, app, "quiet", push={"disabled": True})
+        await say(agent, app, "loud")
+        await company[0].wait_for(lambda: company[0].pushes)
+        await asyncio.sleep(0.6)  # two rounds of the worker
+        assert company[0].told == [["loud"]]
+
+
+async def test_a_push_that_fails_is_sent_again(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app:
+        await chat(agent, app)
+        company[0].statuses = [503]
+        await app.background()
+        await say(agent, app, "one")
+        await company[0].wait_for(lambda: company[0].pushes, 20)
+        assert company[0].told == [["one"]]
+
+
+async def test_a_device_belongs_to_its_last_user_and_to_nobody_once_deregistered(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with (
+        V1App(base, user="first", service="at-once") as first,
+        V1App(base, user="second", service="at-once") as second,
+    ):
+        await chat(agent, first)
+        await first.background()
+        await chat(agent, second)
+        await say(agent, first, "for the first")
+        await second.background()
+        await say(agent, second, "for the second")
+        await company[0].wait_for(lambda: company[0].pushes)
+        device = f"{base}/1/service/{second.service_id}/device"
+        async with (
+            ClientSession(headers=second.headers) as http,
+            http.delete(device, data={"uuid": "phone-1"}) as response,
+        ):
+            assert response.status == 204
+        await say(agent, second, "for nobody")
+        await asyncio.sleep(0.6)  # two rounds of the worker
+        assert company[0].told == [["for the second"]]
+
+
+async def test_a_device_may_be_registered_later_and_be_quiet(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app:
+        await app.start(userDisplayName="Cleo")
+        await agent.operate("acceptChat", chatId=app.session_id)
+        device = f"{base}/1/service/{app.service_id}/device"
+        async with ClientSession(headers=app.headers) as http:
+            form = {"uuid": "opaque", "muted": "true"}
+            async with http.put(device, data=form) as response:
+                assert response.status == 204
+            await app.background()
+            await say(agent, app, "muted")
+            async with http.put(device, data={"uuid": "opaque"}) as response:
+                assert response.status == 204
+            async with http.put(
+                device, data={"uuid": "o", "quiet": "late"}
+            ) as response:
+                assert response.status == 400
+        await say(agent, app, "aloud")
+        await company[0].wait_for(lambda: company[0].pushes)
+        assert company[0].told == [["muted", "aloud"]]

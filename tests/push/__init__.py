@@ -1,0 +1,1 @@
+"""Push services and the fakes that stand in for them."""

@@ -1,0 +1,619 @@
+"""Who is pushed, when, and what becomes of it: the worker on a real store."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cometd_chat.model import Device, Draft, EntryKind, Role
+from cometd_chat.push import (
+    DeadDevice,
+    Delivered,
+    Dropped,
+    Misconfigured,
+    Outcome,
+    Retry,
+)
+from cometd_chat.push import worker as module
+from tests.push.office import CONFIG, Office, office, says
+from tests.web.conftest import until
+
+MAIN, OTHER = "customhttp:main", "customhttp:other"
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Office]:
+    async with office(tmp_path) as made:
+        yield made
+
+
+def device(name: str, **facts: object) -> Device:
+    return Device(id=name, type="customhttp", **facts)  # type: ignore[arg-type]  # facts of a test
+
+
+# Who is due
+
+
+async def test_the_first_push_waits_and_the_others_do_not(here: Office) -> None:
+    session, ann = await here.away(service="sales")
+    await says(ann, session, "one", "two")
+    await here.wait(89)
+    assert here.sender.sent == []
+    await here.wait(1)
+    await says(ann, session, "three")
+    await here.wait(1)
+    assert here.sender.texts == [["one", "two"], ["three"]]
+    await here.wait(1000)
+    assert len(here.sender.sent) == 2
+
+
+async def test_each_absence_has_a_first_push_of_its_own(here: Office) -> None:
+    session, ann = await here.away(service="sales")
+    await says(ann, session, "one")
+    await here.wait(90)
+    await here.visit()
+    await says(ann, session, "two")
+    await here.wait(89)
+    assert here.sender.texts == [["one"]]
+    await here.wait(1)
+    assert here.sender.texts == [["one"], ["two"]]
+
+
+async def test_nobody_is_pushed_who_came_back_between_announcing_and_sending(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    await here.comes()
+    await here.round()
+    assert here.sender.sent == []
+
+
+async def test_nobody_is_pushed_who_comes_back_while_it_is_announced(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    async with here.store.holding("badge", here.push.announce()):
+        await here.comes()
+    await here.round()
+    assert here.sender.sent == []
+
+
+async def test_a_push_that_failed_is_not_repeated_to_somebody_who_is_back(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [Retry("busy", after=5.0), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    await here.comes()
+    await here.wait(60)
+    assert len(here.sender.sent) == 1
+
+
+async def test_more_is_unheard_than_the_store_reads_at_once(here: Office) -> None:
+    session, ann = await here.away()
+    customers = Draft(
+        kind=EntryKind.MESSAGE,
+        role=Role.CUSTOMER,
+        participant=1,
+        nickname="Kim",
+        at=here.clock.now,
+        text="by the web",
+    )
+    await here.store.append(session.id, [customers] * 1100)
+    await says(ann, session, "one")
+    await here.wait()
+    assert here.sender.texts == [["one"]]
+    agents = Draft(
+        kind=EntryKind.MESSAGE,
+        role=Role.AGENT,
+        participant=2,
+        nickname="Ann",
+        at=here.clock.now,
+        text="flood",
+        notable=True,
+    )
+    await here.store.append(session.id, [agents] * 1100)
+    await says(ann, session, "last")
+    await here.wait()
+    await here.wait()
+    assert [sent.texts[-1] for sent in here.sender.sent] == ["one", "last"]
+    assert here.sender.sent[1].push.badge == 1102
+    assert len(here.sender.sent[1].texts) == 100
+
+
+async def test_one_who_cannot_be_announced_does_not_keep_the_others(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    """His quiet hours are in a zone that the system has lost."""
+    session, ann = await here.away("lost", user="a")
+    await here.store.register_device(
+        session.id, device("lost", quiet="22:00-07:00", zone="Moon/Base"), 1.0
+    )
+    other, _ = await here.away("good", user="b")
+    await says(ann, session, "secret one")
+    await says(ann, other, "secret two")
+    await here.wait()
+    assert here.sender.devices == ["good"]
+    assert "ZoneInfoNotFoundError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_hundreds_who_are_due_together_are_announced_together(
+    here: Office,
+) -> None:
+    for number in range(65):
+        session, ann = await here.away(f"p{number}", user=f"u{number}")
+        await says(ann, session, "one")
+    await here.wait()
+    await here.round()
+    assert sorted(here.sender.devices) == sorted(f"p{n}" for n in range(65))
+
+
+async def test_entries_after_the_first_push_wait_for_each_other(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path, "[push.provider.event.chat.newagentmessage]\n") as here:
+        here.configure(CONFIG.replace("provider.main]", "provider.main]\ncoalesce=30s"))
+        session, ann = await here.away()
+        await says(ann, session, "one")
+        await here.wait()
+        await here.wait(1)
+        await says(ann, session, "two")
+        await here.wait(20)
+        await says(ann, session, "three")
+        await here.wait(9)
+        assert here.sender.texts == [["one"]]
+        await here.wait(1)
+        assert here.sender.texts == [["one"], ["two", "three"]]
+
+
+# What becomes of a push
+
+
+async def test_delivered_is_sent_once(here: Office) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.wait()
+    await here.wait(7200)
+    assert here.sender.texts == [["one"]]
+    assert await here.store.job_providers() == []
+
+
+async def test_a_retry_comes_later_each_time_and_under_the_same_id(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    begun = here.clock.now
+    here.sender.say[MAIN] = [Retry("busy")] * 4 + [Delivered()]
+    await says(ann, session, "one")
+    for _ in range(300):
+        await here.wait(1)
+    times = [sent.at - begun for sent in here.sender.sent]
+    pauses = [b - a for a, b in itertools.pairwise(times)]
+    assert len(pauses) == 4
+    for number, pause in enumerate(pauses):
+        assert 5 * 2**number <= pause <= 10 * 2**number + 1
+    assert len({sent.push.id for sent in here.sender.sent}) == 1
+
+
+async def test_a_retry_waits_as_long_as_the_service_says(here: Office) -> None:
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [Retry("busy", after=600.0), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    await here.wait(599)
+    assert len(here.sender.sent) == 1
+    await here.wait(1)
+    assert len(here.sender.sent) == 2
+
+
+async def test_a_push_is_given_up_after_a_day(here: Office) -> None:
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [Retry("busy")]
+    await says(ann, session, "one")
+    for _ in range(60):
+        await here.wait(1800)
+    tries = len(here.sender.sent)
+    assert here.sender.sent[-1].at - here.sender.sent[0].at < 86_400
+    await here.wait(7200)
+    assert len(here.sender.sent) == tries
+    assert await here.store.job_providers() == []
+
+
+async def test_a_device_that_is_surely_dead_is_forgotten(here: Office) -> None:
+    session, ann = await here.away("old")
+    here.sender.say["old"] = [DeadDevice("unregistered", since=here.clock.now + 1)]
+    await says(ann, session, "one")
+    await here.wait()
+    assert (await here.session(session)).devices == ()
+    await says(ann, session, "two")
+    await here.wait(100)
+    assert here.sender.devices == ["old"]
+
+
+async def test_a_device_registered_after_it_was_said_to_be_dead_stays(
+    here: Office,
+) -> None:
+    session, ann = await here.away("new")
+    here.sender.say["new"] = [DeadDevice("gone", since=here.clock.now - 60)]
+    await says(ann, session, "one")
+    await here.wait()
+    assert [d.id for d in (await here.session(session)).devices] == ["new"]
+
+
+async def test_one_doubtful_death_is_believed_and_many_are_not(here: Office) -> None:
+    session, ann = await here.away("alone", user="alone")
+    here.sender.say["alone"] = [DeadDevice("bad token", doubtful=True)]
+    await says(ann, session, "one")
+    await here.wait()
+    assert (await here.session(session)).devices == ()
+    for number in range(20):
+        name = f"p{number}"
+        here.sender.say[name] = [Delivered()]
+        session, ann = await here.away(name, user=name)
+        await says(ann, session, "one")
+    await here.wait()
+    sessions = []
+    for number in range(20):
+        name = f"q{number}"
+        here.sender.say[name] = [DeadDevice("bad token", doubtful=True), Delivered()]
+        session, ann = await here.away(name, user=name)
+        await says(ann, session, "one")
+        await here.wait()
+        sessions.append(await here.session(session))
+    alive = [session for session in sessions if session.devices]
+    assert len(alive) >= 14
+    before = len(here.sender.sent)
+    await here.wait(60)
+    assert len(here.sender.sent) == before + len(alive)
+
+
+async def test_what_cannot_be_sent_is_dropped_and_the_device_stays(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [Dropped("too large"), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    await here.wait(600)
+    assert here.sender.texts == [["one"]]
+    assert "too large" in caplog.text
+    await says(ann, session, "two")
+    await here.wait()
+    assert here.sender.texts == [["one"], ["two"]]
+
+
+async def test_a_provider_that_refuses_us_is_left_alone_and_loses_nothing(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    here.sender.say[MAIN] = [Misconfigured("bad key")] * 3 + [Delivered()]
+    for number in range(3):
+        session, ann = await here.away(f"p{number}", user=f"u{number}")
+        await says(ann, session, "one")
+    await here.wait()
+    assert len(here.sender.sent) == 3
+    assert caplog.text.count("bad key") == 1
+    await says(ann, session, "two")
+    await here.wait(30)
+    assert len(here.sender.sent) == 3
+    await here.wait(30)
+    assert len(here.sender.sent) == 3 + 4
+
+
+async def test_a_fault_of_a_driver_is_a_retry_and_no_word_of_it_is_logged(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [ValueError("my secret token"), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    await here.wait(10)
+    assert here.sender.texts == [["one"], ["one"]]
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_an_outcome_that_cannot_be_stored_is_sent_again_by_id(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    here.store.broken.add("finish_job")
+    await here.wait()
+    here.store.broken.clear()
+    await here.wait(module.LEASE - 1)
+    assert len(here.sender.sent) == 1
+    await here.wait(1)
+    first, again = here.sender.sent
+    assert first.push.id == again.push.id
+    assert "may be repeated" in caplog.text
+
+
+# Several workers, providers and devices
+
+
+async def test_another_worker_takes_over_when_the_lease_is_over(here: Office) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    here.sender.hold[MAIN] = asyncio.Event()
+    await here.push.announce()
+    await here.push.send()
+    await until(lambda: len(here.sender.sent) == 1)
+    second = here.worker()
+    hung = here.sender.hold.pop(MAIN)
+    here.clock.now += module.LEASE
+    await here.round(second)
+    assert len(here.sender.sent) == 2
+    hung.set()
+    await here.push.close()
+    assert await here.store.job_providers() == []
+
+
+async def test_two_workers_send_each_push_once(here: Office) -> None:
+    for number in range(30):
+        session, ann = await here.away(f"p{number}", user=f"u{number}")
+        await says(ann, session, "one")
+    second = here.worker()
+    await asyncio.gather(here.push.announce(), second.announce())
+    await asyncio.gather(here.push.send(), second.send())
+    await asyncio.gather(here.push.close(), second.close())
+    assert sorted(here.sender.devices) == sorted(f"p{n}" for n in range(30))
+
+
+async def test_a_provider_that_hangs_takes_nothing_from_the_others(
+    here: Office,
+) -> None:
+    here.sender.hold[OTHER] = asyncio.Event()
+    for number in range(60):
+        session, ann = await here.away(f"hung{number}", user=f"u{number}")
+        await here.gives(session, device(f"hung{number}", provider="other"))
+        await says(ann, session, "one")
+    await here.push.announce()
+    await here.push.send()
+    await until(lambda: len(here.sender.sent) == module.AT_ONCE)
+    session, ann = await here.away("good", user="good")
+    for text in ("one", "two"):
+        await says(ann, session, f"good {text}")
+        await here.push.announce()
+        await here.push.send()
+        pushed = f"good {text}"
+        await until(lambda pushed=pushed: here.sender.sent[-1].texts == [pushed])
+    here.sender.hold[OTHER].set()
+    await here.push.close()
+
+
+async def test_closing_waits_a_little_and_gives_up_what_hangs(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    here.sender.hold[MAIN] = asyncio.Event()
+    await here.push.announce()
+    await here.push.send()
+    begun = asyncio.get_running_loop().time()
+    await here.push.close()
+    assert asyncio.get_running_loop().time() - begun < module.LAST_WORDS + 1
+    assert here.sender.closed
+    assert await here.store.job_providers() == [MAIN]  # for who comes next
+
+
+async def test_each_device_gets_the_push_but_the_one_that_is_muted(
+    here: Office,
+) -> None:
+    session, ann = await here.away("one")
+    await here.gives(session, device("two", provider="other"))
+    await here.gives(session, device("three", muted=True))
+    await says(ann, session, "hello")
+    await here.wait()
+    assert sorted((s.device, s.sender) for s in here.sender.sent) == [
+        ("one", MAIN),
+        ("two", OTHER),
+    ]
+    assert len({sent.push.id for sent in here.sender.sent}) == 2
+
+
+async def test_a_device_that_is_not_muted_any_more_hears_what_it_missed(
+    here: Office,
+) -> None:
+    session, ann = await here.away("phone")
+    await here.gives(session, device("phone", muted=True))
+    await says(ann, session, "one")
+    await here.wait()
+    assert here.sender.sent == []
+    await here.gives(session, device("phone"))
+    await here.wait()
+    assert here.sender.texts == [["one"]]
+
+
+async def test_a_device_belongs_to_the_user_who_has_it_now(here: Office) -> None:
+    first, ann = await here.away("phone", user="first")
+    await says(ann, first, "for the first")
+    await here.push.announce()
+    second, ben = await here.away("phone", user="second")
+    await says(ben, second, "for the second")
+    await here.wait()
+    assert here.sender.texts == [["for the second"]]
+
+
+async def test_a_provider_that_a_customer_invents_sends_nothing(here: Office) -> None:
+    session, ann = await here.away("phone")
+    for name in ("invented", "main:debug"):
+        await here.gives(session, device("phone", provider=name))
+        await says(ann, session, "one")
+        await here.wait()
+    assert here.sender.sent == []
+    assert await here.store.job_providers() == []
+
+
+async def test_a_type_that_is_switched_off_gets_nothing(here: Office) -> None:
+    session, ann = await here.away("phone")
+    here.configure(CONFIG.replace("comet, customhttp", "comet"))
+    await says(ann, session, "one")
+    await here.wait()
+    here.configure(CONFIG)
+    await says(ann, session, "two")
+    await here.wait()
+    assert here.sender.texts == [["two"]]
+
+
+# What is worth a push
+
+
+async def test_filters_and_disabled_messages_cause_none(here: Office) -> None:
+    here.configure(CONFIG + "_filtering_chat_events = Notice.Custom, Notice.PushUrl\n")
+    session, ann = await here.away()
+    chat = {"chatId": session.id}
+    await ann.do("startTyping", **chat)  # not filtered: the service's list counts
+    await here.wait()
+    await ann.do("customNotice", message="x", **chat)
+    await ann.do("pushUrl", pushUrl="https://example.com/", **chat)
+    await says(ann, session, "whispered", push={"disabled": True})
+    await here.wait()
+    assert [[line.event for line in s.push.lines] for s in here.sender.sent] == [
+        ["Notice.TypingStarted"]
+    ]
+    await says(ann, session, "said")
+    await here.wait()
+    assert here.sender.texts[1:] == [["said"]]
+
+
+async def test_what_the_customer_writes_himself_causes_none(here: Office) -> None:
+    session, _ = await here.away()
+    await here.customers.send(session, "from the web", "")
+    await here.wait(1000)
+    assert here.sender.sent == []
+
+
+# Quiet hours
+
+
+def at(text: str, zone: str = "Europe/Berlin", fold: int = 0) -> float:
+    moment = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold)
+    return moment.timestamp()
+
+
+async def asleep(here: Office, quiet: str = "22:00-07:00") -> None:
+    """Let two messages come in the quiet hours of the only device."""
+    session, ann = await here.away("phone")
+    await here.gives(session, device("phone", quiet=quiet, zone="Europe/Berlin"))
+    await says(ann, session, "one")
+    await here.wait()
+    await says(ann, session, "two")
+    await here.wait(1)
+
+
+@pytest.mark.parametrize(
+    ("night", "hours"), [("2024-03-30", 8), ("2024-10-26", 10), ("2024-06-01", 9)]
+)
+async def test_quiet_hours_end_by_the_clock_on_the_wall(
+    here: Office, night: str, hours: int
+) -> None:
+    """In the nights in which it is put forward or back, too: one push, at 07:00."""
+    here.clock.now = at(f"{night}T22:00:00")
+    await asleep(here)
+    await here.wait(hours * 3600 - 2)
+    assert here.sender.sent == []
+    await here.wait(1)
+    assert here.sender.texts == [["one", "two"]]
+    assert here.sender.sent[0].push.badge == 2
+
+
+async def test_quiet_hours_of_one_device_do_not_keep_another(here: Office) -> None:
+    here.clock.now = at("2024-06-01T23:00:00")
+    session, ann = await here.away("awake")
+    await here.gives(
+        session, device("asleep", quiet="22:00-07:00", zone="Europe/Berlin")
+    )
+    await says(ann, session, "one")
+    await here.wait()
+    assert here.sender.devices == ["awake"]
+    await here.wait(8 * 3600)
+    assert here.sender.devices == ["awake", "asleep"]
+
+
+async def test_who_comes_back_in_the_quiet_hours_is_not_woken(here: Office) -> None:
+    here.clock.now = at("2024-06-01T23:00:00")
+    await asleep(here)
+    await here.comes()
+    await here.wait(10 * 3600)
+    assert here.sender.sent == []
+
+
+async def test_quiet_hours_that_are_lifted_end_at_once(here: Office) -> None:
+    here.clock.now = at("2024-06-01T23:00:00")
+    session, ann = await here.away("phone")
+    await here.gives(session, device("phone", quiet="22:00-07:00"))
+    await says(ann, session, "one")
+    await here.wait()
+    await here.gives(session, device("phone"))
+    await here.wait(1)
+    assert here.sender.texts == [["one"]]
+
+
+# The number on the icon
+
+
+async def test_the_badge_counts_all_chats_of_the_user_and_what_the_app_counts(
+    here: Office,
+) -> None:
+    """Three chats, two devices, and an app with seven other unread messages."""
+    chats = []
+    for _ in range(3):
+        session, ann = await here.away("phone")
+        await here.gives(session, device("tablet"))
+        chats.append((session, ann))
+    app = await here.comes()
+    await app.disconnect(unreadCount=7)
+    for number, (session, ann) in enumerate(chats):
+        await says(ann, session, f"text {number}")
+        await here.wait(1)
+    assert [(s.device, s.push.badge) for s in here.sender.sent] == [
+        ("phone", 8),
+        ("tablet", 8),
+        ("phone", 9),
+        ("tablet", 9),
+        ("phone", 10),
+        ("tablet", 10),
+    ]
+    await here.visit()  # has read everything, and says nothing of others
+    here.sender.sent.clear()
+    await says(chats[0][1], chats[0][0], "again")
+    await here.wait()
+    assert [s.push.badge for s in here.sender.sent] == [1, 1]
+
+
+OUTCOMES: list[Outcome] = [
+    Delivered(),
+    Retry("x"),
+    DeadDevice("x"),
+    Dropped("x"),
+    Misconfigured("x"),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda o: type(o).__name__)
+async def test_no_outcome_harms_somebody_who_deregistered_meanwhile(
+    here: Office, outcome: Outcome
+) -> None:
+    session, ann = await here.away("phone")
+    await says(ann, session, "one")
+    here.sender.say["phone"] = [outcome]
+    here.sender.hold[MAIN] = asyncio.Event()
+    await here.push.announce()
+    await here.push.send()
+    await until(lambda: here.sender.sent)
+    await here.customers.deregister(session, None)
+    here.sender.hold.pop(MAIN).set()
+    await here.push.close()
+    here.sender.closed = False
+    await here.wait(7200)
+    assert len(here.sender.sent) == 1
+    assert await here.store.job_providers() == []

@@ -1,0 +1,1 @@
+"""The transports over real sockets: HTTP long-polling, JSONP, WebSocket."""

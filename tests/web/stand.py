@@ -1,0 +1,177 @@
+"""The endpoint on a stand: real sockets in front, and behind it what a test scripts."""
+
+import asyncio
+import itertools
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from msgspec import Raw, json
+
+from cometd_chat import bayeux
+from cometd_chat.clock import SystemClock
+from cometd_chat.web.cometd import CometdEndpoint
+from cometd_chat.web.long_polling import HttpTransports
+from cometd_chat.web.throttle import Throttles
+from cometd_chat.web.websocket import WebSocketTransport
+
+SWEEP_PERIOD = 0.02
+
+EVERY = (bayeux.WEBSOCKET, bayeux.LONG_POLLING, bayeux.CALLBACK_POLLING)
+
+
+class Anyone:
+    """An application that lets everybody in, and takes everything."""
+
+    def __init__(self) -> None:
+        self.published: list[str] = []
+        self.gone: list[str] = []
+
+    async def handshake(self, message: bayeux.Message, peer: bayeux.Peer) -> object:
+        return "anyone"
+
+    def allows(self, client: bayeux.Client, peer: bayeux.Peer) -> bool:
+        return True
+
+    async def subscribe(
+        self, client: bayeux.Client, names: Sequence[str], message: bayeux.Message
+    ) -> None:
+        """Grant it."""
+
+    async def unsubscribe(self, client: bayeux.Client, names: Sequence[str]) -> None:
+        """Keep nothing."""
+
+    async def publish(self, client: bayeux.Client, message: bayeux.Message) -> None:
+        self.published.append(message.channel)
+
+    def connect(self, client: bayeux.Client, message: bayeux.Message) -> None:
+        """Keep nothing."""
+
+    def continues(self, old: bayeux.Client, new: bayeux.Client) -> bool:
+        return False
+
+    async def resume(
+        self, old: bayeux.Client, new: bayeux.Client, position: object
+    ) -> None:
+        """Keep nothing."""
+
+    async def silent(self, client: bayeux.Client) -> None:
+        """Keep nothing."""
+
+    async def left(self, client: bayeux.Client, message: bayeux.Message | None) -> None:
+        self.gone.append(client.id)
+
+    async def farewell(self, message: bayeux.Message, peer: bayeux.Peer) -> bool:
+        return False
+
+
+class Shelf:
+    """An outbox of lists. While `away` is set, `take` sends to `catch_up`, which
+    waits for `back`, and then fails if `broken`."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[Raw]] = defaultdict(list)
+        self.taken: dict[str, list[Raw]] = {}
+        self.lost_by: list[str] = []
+        self.away = False
+        self.broken = False
+        self.back = asyncio.Event()
+
+    def put(self, client_id: str, text: str) -> None:
+        event = {"channel": "/events", "data": {"text": text}}
+        self.waiting[client_id].append(Raw(json.encode(event)))
+
+    def take(self, client_id: str, *, ending: bool) -> list[Raw] | None:
+        if self.away:
+            return None
+        taken, self.waiting[client_id] = self.waiting[client_id], []
+        self.taken[client_id] = taken
+        return taken
+
+    async def catch_up(self, client_id: str) -> None:
+        await self.back.wait()
+        if self.broken:
+            raise OSError("the store is away")
+
+    def lost(self, client_id: str) -> None:
+        self.lost_by.append(client_id)
+        again = self.taken.pop(client_id, [])
+        self.waiting[client_id] = [*again, *self.waiting[client_id]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Stand:
+    """A server with one Bayeux endpoint under `url`, and all that it stands on."""
+
+    url: str
+    server: bayeux.BayeuxServer
+    endpoint: CometdEndpoint
+    sockets: WebSocketTransport
+    application: Anyone = field(default_factory=Anyone)
+    shelf: Shelf = field(default_factory=Shelf)
+
+    @property
+    def queued(self) -> int:
+        """Return how many responses wait for their sockets to take them."""
+        return sum(s._outgoing.qsize() for s in self.sockets._sockets)
+
+    @property
+    def open(self) -> int:
+        """Return how many exchanges of sockets have not ended."""
+        return sum(len(s._open) for s in self.sockets._sockets)
+
+
+@asynccontextmanager
+async def standing(
+    *, idle: float = 10.0, buffer: int = 0, **options: float
+) -> AsyncIterator[Stand]:
+    """Run a stand. `buffer`: bytes that the kernel keeps of unread responses."""
+    application, shelf = Anyone(), Shelf()
+    numbers = (f"client{n}" for n in itertools.count(1))
+    server = bayeux.BayeuxServer(
+        bayeux.Options(transports=EVERY, **options), lambda: next(numbers)
+    )
+    endpoint = CometdEndpoint(
+        server, application, shelf, SystemClock(), Throttles(10_000)
+    )
+    limits = bayeux.Limits()
+    http = HttpTransports(endpoint, limits)
+    sockets = WebSocketTransport(endpoint, limits, 262_144, idle)
+    app = web.Application()
+    app.router.add_post("/cometd", http.post)
+    app.router.add_get("/cometd", sockets.get, allow_head=False)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    sweeping = asyncio.create_task(_sweep(endpoint))
+    try:
+        yield Stand(
+            url=f"http://127.0.0.1:{await _listen(runner, buffer)}/cometd",
+            server=server,
+            endpoint=endpoint,
+            sockets=sockets,
+            application=application,
+            shelf=shelf,
+        )
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        await runner.cleanup()
+
+
+async def _sweep(endpoint: CometdEndpoint) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_PERIOD)
+        endpoint.sweep()
+
+
+async def _listen(runner: web.AppRunner, buffer: int) -> int:
+    sock = socket.socket()
+    if buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+    sock.bind(("127.0.0.1", 0))
+    await web.SockSite(runner, sock).start()
+    port: int = sock.getsockname()[1]
+    return port
