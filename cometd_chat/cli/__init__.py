@@ -12,7 +12,7 @@ import click
 
 from cometd_chat import __version__
 
-from . import agents, server, settings
+from . import agents, push, server, settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,5 +37,10 @@ def version() -> None:
     click.echo(f"cometd-chat {__version__} (Python {platform.python_version()})")
 
 
-for command in (*server.COMMANDS, *settings.COMMANDS, *agents.COMMANDS):
+for command in (
+    *server.COMMANDS,
+    *settings.COMMANDS,
+    *agents.COMMANDS,
+    *push.COMMANDS,
+):
     main.add_command(command)

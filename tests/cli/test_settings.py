@@ -141,6 +141,7 @@ def test_the_version_is_that_of_the_package() -> None:
         ["config", "doc"],
         ["init"],
         ["agent", "token"],
+        ["push", "test"],
         ["send"],
         ["tail"],
         ["version"],

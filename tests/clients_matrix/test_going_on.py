@@ -1,5 +1,6 @@
 """Clients not our own go on where a former one was (`ext.resume` of the handshake)."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,13 @@ def client_of(url: str, transport: str, identity: Identity) -> Client:
     return Client(url, kind, connection_timeout=0, extensions=[identity])
 
 
+async def received(client: Client) -> Json:
+    """Return the next event. Raises: TimeoutError."""
+    async with asyncio.timeout(5):
+        event: Json = await client.receive()
+        return event
+
+
 @transports
 async def test_aiocometd_goes_on(
     node: Node, url: str, app: V1Chat, transport: str
@@ -78,15 +86,18 @@ async def test_aiocometd_goes_on(
     try:
         await old.subscribe(CHANNEL)
         await app.create_chat(notify_by="comet")
-        await old.receive()
+        await received(old)
         (shaken, *_) = first.received
         former = {"clientId": shaken["clientId"], "transcriptPosition": 1}
         second.ext["/meta/handshake"] = {**who, "resume": former}
         await new.open()
         async with agent_at(node, app.session_id) as agent:
             await say(agent, app, "two")
-            event = await new.receive()
-        assert event["data"]["message"]["transcriptToShow"]
+            shown: list[list[str]] = []
+            while "two" not in (entry[2] for entry in shown):
+                chat = (await received(new))["data"]["message"]
+                shown += chat["transcriptToShow"]
+                assert int(chat["transcriptPosition"]) == 1 + len(shown)
         assert second.received[0]["ext"]["resume"]["resumed"] is True
     finally:
         first.mute = second.mute = True

@@ -1,0 +1,1 @@
+"""Clients in a real browser."""
