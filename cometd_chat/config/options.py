@@ -62,6 +62,10 @@ PROVIDERS = (
 )
 """Push types; all but the last are those of the GMS option `pushEnabled`."""
 
+_ONE_QUEUE = "there is one queue, without tenants"
+_V2 = "Chat API v2 is not there yet"
+_RETRIED = "a push is tried again until it expires"
+
 DAY = 86_400
 KIB = 1024
 MIB = 1024 * KIB
@@ -464,6 +468,7 @@ class ChatOptions:
         "Environment:default",
         "Endpoint (tenant:name) of chats whose service names none.",
         reload=Reload.NEW_SESSIONS,
+        useless=_ONE_QUEUE,
     )
     enable_fast_chat_transcript_refresh: bool = option(
         BOOLEAN,
@@ -477,16 +482,19 @@ class ChatOptions:
         "Opens Chat API v2 over CometD.",
         reload=Reload.RESTART,
         only="chat",
+        useless=_V2,
     )
     push_notification_include_payload: bool = option(
         BOOLEAN,
         False,
         "Puts the content of the entry into customhttp pushes of v2 chats.",
+        useless=_V2,
     )
     push_notification_to_active_client: bool = option(
         BOOLEAN,
         False,
         "Sends pushes to customers who are present, too.",
+        useless=_V2,
     )
     flex_disconnect_timeout: int = option(
         whole_seconds(1, 1_728_000),
@@ -538,6 +546,7 @@ class ServiceOptions:
         "default_chat_endpoint.",
         reload=Reload.NEW_SESSIONS,
         name="_chat_endpoint",
+        useless=_ONE_QUEUE,
     )
     provider_name: str = option(
         TEXT,
@@ -551,6 +560,7 @@ class ServiceOptions:
         "Life of a service instance in which no chat takes place.",
         reload=Reload.NEW_SESSIONS,
         name="_ttl",
+        useless="[store] new_retention says it for all services",
     )
 
 
@@ -694,6 +704,7 @@ class ProviderOptions:
         (),
         "Names of the values for the places in the localised body.",
         name=f"{_ALERT}loc-argument-names",
+        useless="apple.alertMessage.loc-args has the values",
     )
     apple_alert_message_launch_image: str = option(
         TEXT,
@@ -762,6 +773,7 @@ class ProviderOptions:
         2,
         "How often a push to Android is tried again.",
         name="android.gcm.retryNumber",
+        useless=_RETRIED,
     )
     android_collapse_key: str = option(
         TEXT,
@@ -788,6 +800,7 @@ class ProviderOptions:
         120,
         "Time until the next try when Google does not answer.",
         name="android.unavailability_retry_timeout",
+        useless=_RETRIED,
     )
     customhttp_url: str = option(
         URL,

@@ -191,8 +191,9 @@ class Store(Protocol):
         """Note that this client reads for the customer, at least until `until`.
 
         `acked` raises the acknowledged position (never lowers it, never beyond the
-        newest entry). A push that was waiting is cancelled: what was due is not, and
-        jobs that are not silent are deleted. The base of the badge is forgotten.
+        newest entry). Pushes that were waiting are cancelled: the session is not due
+        any more, and its jobs that are not silent are deleted, lent ones too. The
+        base of the badge is forgotten.
         Returns whether the customer was absent before. Of several callers, exactly
         one gets True per return.
 

@@ -28,15 +28,15 @@ def test_variables_alone_are_a_configuration() -> None:
 
 def test_dots_and_hyphens_are_underscores() -> None:
     env = {
-        "COMETD_CHAT_SERVICE_NIGHT_DESK___TTL": "5",
+        "COMETD_CHAT_SERVICE_NIGHT_DESK___PROVIDER_NAME": "a",
         "COMETD_CHAT_CHAT__FLEX_DISCONNECT_TIMEOUT": "6",
         "COMETD_CHAT_PUSH_PROVIDER_A_EVENT_CHAT_X__DEBUG_CUSTOMHTTP_URL": "http://b",
     }
-    text = "[service.night-desk]\n[push.provider.a.event.chat.x]\n"
+    text = "[service.night-desk]\n[push.provider.a]\n[push.provider.a.event.chat.x]\n"
     loaded = loads(text, env)
     assert loaded.problems == ()
     assert loaded.config
-    assert loaded.config.service("night-desk").ttl == 5
+    assert loaded.config.service("night-desk").provider_name == "a"
     assert loaded.config.chat.flex_disconnect_timeout == 6
     assert loaded.config.provider("a", "chat.x", debug=True).customhttp_url == (
         "http://b"

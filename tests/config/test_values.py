@@ -61,7 +61,7 @@ def test_sizes_have_units_and_a_bare_number_is_bytes(text: str, size: int) -> No
     + [(t, False) for t in ("no", "false", "off", "0", "OFF")],
 )
 def test_yes_and_no_have_many_names(text: str, truth: bool) -> None:
-    assert value("chat", "enable_notification_mode", text) is truth
+    assert value("bayeux", "timestamps", text) is truth
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,19 @@ def test_texts_may_have_anything_even_lines() -> None:
 def test_channels_of_broadcasts_may_end_in_wildcards() -> None:
     channels = ("/news", "/news/*", "/team/a/**")
     assert value("bayeux", "broadcast_channels", ", ".join(channels)) == channels
+
+
+def test_origins_are_schemes_with_hosts_or_all_of_them() -> None:
+    for origin in (
+        "https://www.example.com",
+        "http://[::1]:80",
+        "app://localhost",
+        "*",
+    ):
+        loaded = loads(f"[server]\nallowed_origins = {origin}")
+        assert loaded.problems == ()
+        assert loaded.config is not None
+        assert loaded.config.server.allowed_origins == (origin,)
 
 
 def test_files_and_addresses(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.clients.raw import BayeuxClient, Json, V1App
 
 from .conftest import ServerProcess, agent_token, free_port, write_config
 
+pytestmark = pytest.mark.slow
+
 APPS = 200
 AGENTS = 4
 SECONDS = 30

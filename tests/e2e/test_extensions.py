@@ -355,6 +355,11 @@ def connects(app: CometdJs) -> list[Json]:
     return [reply for reply in app.meta if reply["channel"] == "/meta/connect"]
 
 
+def advised(app: CometdJs) -> set[str]:
+    """Return how connects were told to go on."""
+    return {c["advice"]["reconnect"] for c in connects(app) if "advice" in c}
+
+
 async def test_nobody_is_told_a_time_who_did_not_ask(node: Node) -> None:
     async with BayeuxClient(f"{node.url}/cometd") as client:
         await client.handshake()
@@ -374,9 +379,9 @@ async def test_an_app_whose_user_does_nothing_is_disconnected_for_good(
         make_node(path) as node,
         listening(f"{node.url}/cometd", NEWS, transports=transports) as app,
     ):
-        await until(lambda: len(node._chat.server) == 0)
-        status = await app.call("status")
-        assert status["status"] == "disconnected"
+        await app.wait_for(lambda: "none" in advised(app))
+        assert (await app.call("status"))["status"] == "disconnected"
+        assert len(node._chat.server) == 0
         handshakes = [m for m in app.meta if m["channel"] == "/meta/handshake"]
         assert len(handshakes) == 1
 

@@ -8,11 +8,14 @@ import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tests.clients.raw import V1App
 
 from .conftest import ServerProcess, free_port, write_config
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 5
 SENDERS = 32

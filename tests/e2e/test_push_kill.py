@@ -5,6 +5,7 @@ import collections
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from cometd_chat.push.worker import AT_ONCE, LEASE
@@ -15,6 +16,8 @@ from tests.store.facts import answered, asks, new, phone
 
 from .conftest import ServerProcess, free_port, write_config
 from .test_push import PUSH
+
+pytestmark = pytest.mark.slow
 
 PUSHES = 1000
 BEFORE = 300

@@ -448,7 +448,7 @@ class Machine(RuleBasedStateMachine):
         self.runner.close()
 
 
-def explore(kind: type[Machine], place: Place) -> None:
+def explore(kind: type[Machine], place: Place, steps: int = 40) -> None:
     """Do all sorts of things in any order, and compare after each.
 
     Raises: AssertionError, with the shortest story that leads to it.
@@ -458,7 +458,7 @@ def explore(kind: type[Machine], place: Place) -> None:
         lambda: kind(place, next(examples)),  # type: ignore[arg-type]  # as good as a class
         settings=settings(
             max_examples=80,
-            stateful_step_count=40,
+            stateful_step_count=steps,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

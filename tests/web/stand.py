@@ -24,11 +24,13 @@ EVERY = (bayeux.WEBSOCKET, bayeux.LONG_POLLING, bayeux.CALLBACK_POLLING)
 
 
 class Anyone:
-    """An application that lets everybody in, and takes everything."""
+    """An application that lets everybody in, and takes everything. While `broken`, it
+    cannot note that somebody left."""
 
     def __init__(self) -> None:
         self.published: list[str] = []
         self.gone: list[str] = []
+        self.broken = False
 
     async def handshake(self, message: bayeux.Message, peer: bayeux.Peer) -> object:
         return "anyone"
@@ -62,6 +64,8 @@ class Anyone:
         """Keep nothing."""
 
     async def left(self, client: bayeux.Client, message: bayeux.Message | None) -> None:
+        if self.broken:
+            raise OSError("the store is away")
         self.gone.append(client.id)
 
     async def farewell(self, message: bayeux.Message, peer: bayeux.Peer) -> bool:
@@ -100,6 +104,10 @@ class Shelf:
         self.lost_by.append(client_id)
         again = self.taken.pop(client_id, [])
         self.waiting[client_id] = [*again, *self.waiting[client_id]]
+
+    def mark(self, client_id: str) -> bayeux.Rewind:
+        """Tell nothing apart: no client on a stand counts its answers."""
+        return lambda: self.lost(client_id)
 
 
 @dataclass(slots=True, kw_only=True)
