@@ -3,7 +3,7 @@
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from cometd_chat.model import EntryKind, Job, Role
 from tests.store.conftest import Place
@@ -14,6 +14,7 @@ from tests.store.machine import (
     PLAN,
     SPAN,
     TOKEN,
+    USER,
     Machine,
     explore,
 )
@@ -25,9 +26,11 @@ class Pushes(Machine):
     def __init__(self, place: Place, number: int) -> None:
         super().__init__(place, number)
         self.sending: list[Job] = []
-        users = ("kim", ("kim", "lee", "")[number % 3])
-        for name, token, user in zip(NAMES, ("x", "y"), users, strict=True):
-            self.open(name, token, user)
+
+    @initialize(user=USER)
+    def begin(self, user: str) -> None:
+        for name, token, whose in zip(NAMES, ("x", "y"), ("kim", user), strict=True):
+            self.open(name, token, whose)
             self.absent(name, "phone", 0, None)
             self.answer(name)
 
@@ -56,11 +59,11 @@ class Pushes(Machine):
         already = len(self.sending)
         self.claim_jobs(limit)
         for pick in range(len(self.sending) - already):
-            match others if pick else first:
-                case "sent":
-                    self.finish(pick)
-                case "failed":
-                    self.retry(pick, 0.0)
+            end = others if pick else first
+            if end == "sent":
+                self.finish(pick)
+            elif end == "failed":
+                self.retry(pick, 0.0)
 
     def claim_jobs(self, limit: int) -> None:
         self.tick()
