@@ -19,6 +19,8 @@ from tests.store.machine import (
     explore,
 )
 
+END = st.sampled_from(("failed", "lost", "sent"))
+
 
 class Pushes(Machine):
     """Begins with chats whose customers are away and must be told of an entry."""
@@ -49,11 +51,7 @@ class Pushes(Machine):
             name, _ = self.lent[-1 - pick]
             self.announce(pick, self.chats[name].last, [plan])
 
-    @rule(
-        limit=st.integers(0, 4),
-        first=st.sampled_from(("failed", "lost", "sent")),
-        others=st.sampled_from(("lost", "failed", "sent")),
-    )
+    @rule(limit=st.integers(0, 4), first=END, others=END)
     def send(self, limit: int, first: str, others: str) -> None:
         """Do what a sender does; it may never come back from some jobs."""
         already = len(self.sending)
@@ -64,6 +62,13 @@ class Pushes(Machine):
                 self.finish(pick)
             elif end == "failed":
                 self.retry(pick, 0.0)
+
+    @rule(name=NAME, plan=PLAN, end=END)
+    def push(self, name: str, plan: Any, end: str) -> None:
+        """Go the whole way of a push."""
+        self.answer(name)
+        self.work(plan, 0.0)
+        self.send(4, end, "failed")
 
     def claim_jobs(self, limit: int) -> None:
         self.tick()
