@@ -104,7 +104,8 @@ class Life:
 
     async def begin(self) -> None:
         self.chat, self.ann = await self.here.away(service="sales")
-        self.rules.last = 2  # both have joined
+        self.rules.last = 1  # the customer has joined, and then the agent
+        self.rules.entry(self.here.clock.now, worthy=True)
         self.rules.goes(self.here.clock.now, has=2)
 
     async def step(self, name: str, pause: float) -> None:
