@@ -116,8 +116,8 @@ async def test_faye_publishes_what_comes_at_once_in_a_batch(
         tap.open() as port,
         faye_at(f"http://127.0.0.1:{port}/cometd", app, "long-polling") as client,
     ):
-        calls = [client.call("publish", channel=NEWS, data=data) for data in TEXTS]
-        replies = await asyncio.gather(*calls)
+        messages = [{"channel": NEWS, "data": data} for data in TEXTS]
+        replies = await client.call("batch", messages=messages)
         assert [reply["successful"] for reply in replies] == [True] * 3
         await hears(client)
         assert len(tap.requests) == 1

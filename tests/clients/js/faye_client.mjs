@@ -74,6 +74,11 @@ const commands = {
     return verdict(client.publish(channel, data));
   },
 
+  batch({ messages }) {
+    const all = messages.map(({ channel, data }) => verdict(client.publish(channel, data)));
+    return Promise.all(all);
+  },
+
   disconnect({ ext }) {
     if (ext) exts["/meta/disconnect"] = ext;
     return verdict(client.disconnect());
