@@ -5,6 +5,7 @@
   number kept over a handshake be taken for one of the new client.
 * *timesync*: how far the clocks of client and server are apart.
 * *timestamp*: when a message was sent.
+* *binary*: data is encoded bytes; passed on as it is.
 * *resume*: ours; a handshake that continues a former client.
 * *replay*: from which position on a subscription reads, as Salesforce has it.
 """
@@ -84,6 +85,16 @@ def timesync(message: Message, received_ms: int, now_ms: int) -> dict[str, Any] 
         return None
     kept = now_ms - received_ms
     return {"tc": tc, "ts": received_ms, "p": kept, "a": accuracy}
+
+
+def passed_on(message: Message) -> dict[str, Any] | None:
+    """Return what the readers of a broadcast message get of its `ext`.
+
+    Only `binary`, which tells how to read the data: anything else is between the
+    publisher and the server, and may be a secret.
+    """
+    binary = _ext(message).get("binary")
+    return None if binary is None else {"binary": binary}
 
 
 def timestamp(now: float) -> str:

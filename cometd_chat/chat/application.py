@@ -127,6 +127,7 @@ class ChatApplication:
             message.data,
             sender=client.id,
             now=self._clock.monotonic(),
+            ext=extensions.passed_on(message),
         )
 
     def connect(

@@ -48,6 +48,7 @@ from cometd_chat.bayeux import (
     Rewind,
     Rules,
     channels,
+    extensions,
 )
 from cometd_chat.clock import SystemClock
 
@@ -343,7 +344,10 @@ class _Application:
             with _refusing(channel):
                 await self.on_publish(client, channel, _data(message))
         now = self._clock.monotonic()
-        self._broadcast.publish(channel, message.data, sender=client.id, now=now)
+        ext = extensions.passed_on(message)
+        self._broadcast.publish(
+            channel, message.data, sender=client.id, now=now, ext=ext
+        )
 
     async def _serve(self, client: Client, message: Message) -> None:
         serve = self._services.get(message.channel)

@@ -350,3 +350,17 @@ def test_subscriptions_move_and_nothing_is_left_behind() -> None:
     assert broadcast.publish("/a/x", Raw(b"1"), sender=None, now=0.0) == 1
     broadcast.forget(NEW)
     assert len(broadcast.subscriptions) == 0
+
+
+@pytest.mark.parametrize(
+    ("ext", "passed"),
+    [
+        ({"binary": {}, "auth": {"token": "secret"}}, {"binary": {}}),
+        ({"auth": {"token": "secret"}}, None),
+        (None, None),
+    ],
+)
+def test_only_what_tells_how_to_read_the_data_is_passed_on(
+    ext: dict[str, Any] | None, passed: dict[str, Any] | None
+) -> None:
+    assert extensions.passed_on(message("/news", ext=ext)) == passed

@@ -90,6 +90,14 @@ async def test_an_event_says_nothing_about_its_publisher(join: Any) -> None:
     assert not SECRETS & set(event)
 
 
+async def test_binary_data_comes_with_what_tells_how_to_read_it(join: Any) -> None:
+    listener, publisher = await join(NEWS), await join()
+    data = {"data": "HelloWorld", "last": True}
+    await publisher.publish(NEWS, data, ext={"binary": {}, "secret": 1})
+    (event,) = await listener.wait_for(lambda: listener.events)
+    assert event == {"channel": NEWS, "data": data, "ext": {"binary": {}}}
+
+
 @pytest.mark.parametrize(
     ("options", "echoed"),
     [({}, True), ({"broadcast_to_publisher": "false"}, False)],
