@@ -95,6 +95,13 @@ class Chat:
             Throttles(config.bayeux.handshakes_per_second),
             timestamps=config.bayeux.timestamps,
         )
+        self.delivery.on_wake(self.endpoint.wake)
+        self.push = PushWorker(store, Providers(clock, live), clock, live)
+        self.reload_texts()
+        self._rest_v1 = RestV1(self.customers, auth, live, config.server.base_path)
+        self._open_transports(config)
+
+    def _open_transports(self, config: Config) -> None:
         limits = bayeux.Limits(
             messages=config.limits.messages_per_request,
             depth=config.limits.json_depth,
@@ -105,11 +112,6 @@ class Chat:
             config.server.body_timeout,
             cookie=browser_cookie(config),
         )
-        self.delivery.on_wake(self.endpoint.wake)
-        self.push = PushWorker(store, Providers(clock, live), clock, live)
-        self.reload_texts()
-        self._rest_v1 = RestV1(self.customers, auth, live, config.server.base_path)
-
         self.sockets = WebSocketTransport(
             self.endpoint,
             limits,
@@ -132,7 +134,7 @@ class Chat:
                 self.live.current.push.localization_file_location
             )
         except TextsError as exc:
-            log.error("the texts of pushes stay as they are: %s", exc)  # noqa: TRY400
+            log.error("the texts of pushes stay as they are: %s", exc)
 
     async def sweep(self) -> None:
         """Do what is due by the passing of time."""
@@ -365,7 +367,7 @@ class Reloader:
         try:
             config = loaded.config and with_agent_secret(loaded.config)
         except SecretFileError as exc:
-            log.error("%s", exc)  # noqa: TRY400 - the text says it all
+            log.error("%s", exc)
             config = None
         if config is None:
             log.error("the configuration has errors: the former one stays in force")

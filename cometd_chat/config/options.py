@@ -117,8 +117,7 @@ def without_password(text: str) -> str:
 def option(kind: Kind[Any], default: T, sentence: str, **more: Any) -> T:
     """Describe an option of a section; `more` are further fields of `Option`."""
     row = Option(kind=kind, default=default, sentence=sentence, **more)
-    described: Any = field(default=default, repr=not row.secret, metadata={_ROW: row})
-    return described  # type: ignore[no-any-return]  # dataclass reads it as a field
+    return field(default=default, repr=not row.secret, metadata={_ROW: row})
 
 
 _ROW = "option"

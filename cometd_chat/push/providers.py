@@ -107,9 +107,9 @@ class Providers:
             module = await asyncio.to_thread(importlib.import_module, _MODULES[family])
             return _FACTORIES[family](module, options, self._clock)
         except ImportError as exc:
-            log.error("pushes by %s need the extra `push`: %s", family, exc.name)  # noqa: TRY400
+            log.error("pushes by %s need the extra `push`: %s", family, exc.name)
         except (ValueError, OSError, RuntimeError) as exc:
-            log.error("pushes by %s: %s", family, type(exc).__name__)  # noqa: TRY400
+            log.error("pushes by %s: %s", family, type(exc).__name__)
         return None
 
 

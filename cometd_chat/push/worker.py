@@ -150,7 +150,7 @@ class PushWorker:
             await self._announce(due, now)
         except Exception as exc:  # noqa: BLE001 - one must not keep the others waiting
             # Without its words, which may be those of the chat.
-            log.error("a push could not be announced: %s", type(exc).__name__)  # noqa: TRY400
+            log.error("a push could not be announced: %s", type(exc).__name__)
 
     async def _announce(self, due: Due, now: float) -> None:
         session, config = due.session, self._live.current
@@ -201,7 +201,7 @@ class PushWorker:
             return Retry("no answer in time")
         except Exception as exc:  # noqa: BLE001 - a driver's fault is not the push's
             # Without its words, which may be those of the chat.
-            log.error("a push by %s failed: %s", job.provider, type(exc).__name__)  # noqa: TRY400
+            log.error("a push by %s failed: %s", job.provider, type(exc).__name__)
             return Retry(type(exc).__name__)
 
     async def _settle(self, lane: _Lane, job: Job, outcome: Outcome) -> None:

@@ -119,7 +119,7 @@ class Workers:
                 watcher(change)
             except Exception as error:  # noqa: BLE001 - any watcher, any fault
                 # Without the traceback, whose message could show chat text.
-                log.error("a watcher raised %s", type(error).__name__)  # noqa: TRY400
+                log.error("a watcher raised %s", type(error).__name__)
 
 
 _Serve: TypeAlias = Callable[[Workers, sqlite3.Connection], None]

@@ -95,6 +95,20 @@ async def ended(polling: Awaitable[Json]) -> None:
         await polling
 
 
+async def chat_while_moving(
+    app: MovingApp, agent: AgentClient, ways: list[Way]
+) -> None:
+    """Break what is under way all through a chat; every entry must be shown once."""
+    await app.chat(agent)
+    saying = asyncio.create_task(say_much(agent, app))
+    while not saying.done():
+        await move(app, ways)
+    texts = await saying
+    await read_everything(app, texts)
+    assert app.texts == texts
+    assert app.positions == list(range(1, ENTRIES + 3))
+
+
 async def read_everything(app: MovingApp, texts: list[str]) -> None:
     app.bayeux.way = Way.LONG_POLLING
     async with asyncio.timeout(10):
@@ -110,14 +124,7 @@ async def test_whatever_breaks_every_entry_is_shown_once_and_in_order(
     the kernel of the phone took was read by the app."""
     random.seed(seed)
     async with MovingApp(base, tells=True) as app:
-        await app.chat(agent)
-        saying = asyncio.create_task(say_much(agent, app))
-        while not saying.done():
-            await move(app, list(Way))
-        texts = await saying
-        await read_everything(app, texts)
-        assert app.texts == texts
-        assert app.positions == list(range(1, ENTRIES + 3))
+        await chat_while_moving(app, agent, list(Way))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -126,14 +133,7 @@ async def test_sockets_that_break_lose_nothing_though_the_app_says_nothing(
 ) -> None:
     random.seed(seed)
     async with MovingApp(base) as app:
-        await app.chat(agent)
-        saying = asyncio.create_task(say_much(agent, app))
-        while not saying.done():
-            await move(app, [Way.WEBSOCKET])
-        texts = await saying
-        await read_everything(app, texts)
-        assert app.texts == texts
-        assert app.positions == list(range(1, ENTRIES + 3))
+        await chat_while_moving(app, agent, [Way.WEBSOCKET])
 
 
 @pytest.mark.parametrize("seed", range(2))
