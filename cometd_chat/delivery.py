@@ -16,13 +16,16 @@ What has no position (notices for agents, lists, receipts) goes through a bounde
 mailbox (`bayeux/mailbox.py`) that follows the same responses.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Raw
 
-from cometd_chat.bayeux import Mailboxes
+from cometd_chat.bayeux import Mail, Mailboxes
 from cometd_chat.model import Entry, Session
 from cometd_chat.store import Change, SessionNotFoundError, Store
 
@@ -83,28 +86,103 @@ class _Reader:
         return any(cursor.waiting for cursor in self.ready.values())
 
 
+Each: TypeAlias = Callable[
+    [Callable[[Cursor], Awaitable[None]], Iterable[Cursor]], Awaitable[None]
+]
+"""Does something with each of some cursors."""
+
+
+async def in_turn(
+    do: Callable[[Cursor], Awaitable[None]], cursors: Iterable[Cursor]
+) -> None:
+    """Do it with one cursor after the other."""
+    for cursor in cursors:
+        await do(cursor)
+
+
+async def at_once(
+    do: Callable[[Cursor], Awaitable[None]], cursors: Iterable[Cursor]
+) -> None:
+    """Do it with all cursors at the same time, for a store may be far away."""
+    await asyncio.gather(*map(do, cursors))
+
+
+class Reading(NamedTuple):
+    """How far a client is in a session, on its way to another node."""
+
+    session_id: str
+    acked: int
+    sent: int
+
+    @property
+    def confirmed(self) -> "Reading":
+        """The same without what may not have reached the client."""
+        return Reading(self.session_id, self.acked, self.acked)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment; calling it takes back what was sent to the client afterwards.
+
+    `mail` is what its mailbox gave, `sent` how far its cursors were.
+    """
+
+    delivery: "Delivery"
+    client_id: str
+    mail: int
+    sent: Mapping[Cursor, int]
+
+    def __call__(self) -> None:
+        self.delivery.rewind(self.client_id, self.mail, self.sent)
+
+    def pack(self) -> tuple[int, dict[str, int]]:
+        """Return the arguments of `Delivery.unpack_mark`."""
+        return self.mail, {c.session.id: at for c, at in self.sent.items()}
+
+
 class Delivery:
     """The cursors and mailboxes of all clients of this node.
 
     `max_reply` bounds the text of the entries in one response, in bytes; the rest
-    follows with the next poll.
+    follows with the next poll. `each` is how cursors are read: `at_once` where there
+    is an event loop.
     """
 
     def __init__(
-        self, store: Store, mailboxes: Mailboxes, *, max_reply: int = 262_144
+        self,
+        store: Store,
+        mailboxes: Mailboxes,
+        *,
+        max_reply: int = 262_144,
+        each: Each = in_turn,
     ) -> None:
         self._store = store
+        self._each = each
         self._mailboxes = mailboxes
         self._max_reply = max_reply
         self._readers: dict[str, _Reader] = {}
         self._watchers: dict[str, dict[str, Cursor]] = {}
-        self._wake: Callable[[str], None] = lambda _: None
+        self._rendered: tuple[object, Raw] = (None, Raw())
+        self._gathering: dict[str, int] = {}
+        self._awaken: Callable[[str], None] = lambda _: None
         store.watch(self._changed)
 
     def on_wake(self, wake: Callable[[str], None]) -> None:
         """Call `wake` with a client's id whenever something waits for it."""
-        self._wake = wake
-        self._mailboxes.on_wake(wake)
+        self._awaken = wake
+        self._mailboxes.on_wake(self._wake)
+
+    @contextmanager
+    def together(self, client_id: str) -> Iterator[None]:
+        """Let what comes for the client meanwhile wait, to go out in one response."""
+        self._gathering[client_id] = self._gathering.get(client_id, 0) + 1
+        try:
+            yield
+        finally:
+            if others := self._gathering.pop(client_id) - 1:
+                self._gathering[client_id] = others
+            else:
+                self._awaken(client_id)
 
     def attach(self, client_id: str, session: Session, form: Form, after: int) -> None:
         """Let the client read the session from position `after` + 1 on.
@@ -174,18 +252,21 @@ class Delivery:
         """Put an event without a position into the client's mailbox."""
         self._mailboxes.post(client_id, Raw(event))
 
-    def acknowledge(self, client_id: str, position: int | None = None) -> list[Cursor]:
+    def acknowledge(
+        self, client_id: str, position: int | None = None
+    ) -> list[Cursor] | None:
         """Note that the client got the response before this one.
 
         Only the next poll tells so, for clients without acknowledgements of their
         own (Bayeux has none): never the write to the socket. A client that reads one
         session may say its `position` instead, and is believed, also backwards.
         Returns the cursors that reached the end of an ended session; they are gone.
+        None if the client reads no session.
         """
         self._mailboxes.acknowledge(client_id)
         reader = self._readers.get(client_id)
         if reader is None:
-            return []
+            return None
         for cursor in reader.cursors.values():
             cursor.acked = cursor.sent
         if position is not None and len(reader.cursors) == 1:
@@ -197,16 +278,51 @@ class Delivery:
 
     def lost(self, client_id: str) -> None:
         """Take back what is not acknowledged: it did not reach the client."""
-        self._rewind(client_id, 0, {})
+        self.rewind(client_id, 0, {})
 
-    def mark(self, client_id: str) -> Callable[[], None]:
+    def arrived(self, client_id: str) -> None:
+        """Note that the client got the mail that was taken since its last poll came.
+
+        Cursors wait for the next poll, which tells the position.
+        """
+        self._mailboxes.acknowledge(client_id)
+
+    def mark(self, client_id: str) -> "Mark":
         """Return a call that takes back only what will be taken from now on."""
         mail = self._mailboxes.mark(client_id)
         cursors = self.cursors(client_id).values()
         sent = {cursor: cursor.sent for cursor in cursors}
-        return lambda: self._rewind(client_id, mail, sent)
+        return Mark(self, client_id, mail, sent)
 
-    def _rewind(self, client_id: str, mail: int, sent: Mapping[Cursor, int]) -> None:
+    def pack(self, client_id: str) -> list[Reading]:
+        """Return how far the client is, to go on at another node."""
+        cursors = self.cursors(client_id).items()
+        return [Reading(name, c.acked, c.sent) for name, c in cursors]
+
+    def unpack(
+        self, client_id: str, session: Session, form: Form, reading: Reading
+    ) -> None:
+        """Go on with what a client of another node reads."""
+        self.attach(client_id, session, form, reading.acked)
+        cursor = self._readers[client_id].cursors[session.id]
+        cursor.sent = max(cursor.acked, min(reading.sent, session.last))
+
+    def pack_mail(self, client_id: str, now: float) -> Mail:
+        """Return the client's mailbox, to go on at another node."""
+        return self._mailboxes.pack(client_id, now)
+
+    def unpack_mail(self, client_id: str, mail: Mail, now: float) -> None:
+        """Go on with the mailbox of a client of another node."""
+        self._mailboxes.unpack(client_id, mail, now)
+
+    def unpack_mark(self, client_id: str, mail: int, sent: Mapping[str, int]) -> "Mark":
+        """Make a mark of another node hold here; `sent` is by session id."""
+        cursors = self.cursors(client_id)
+        known = {cursors[name]: at for name, at in sent.items() if name in cursors}
+        return Mark(self, client_id, mail, known)
+
+    def rewind(self, client_id: str, mail: int, sent: Mapping[Cursor, int]) -> None:
+        """Take back what went out after a `Mark`."""
         self._mailboxes.lost(client_id, mail)
         reader = self._readers.get(client_id, _NOBODY)
         for session_id, cursor in reader.cursors.items():
@@ -224,11 +340,13 @@ class Delivery:
         None asks to wait for `catch_up()` and to try again.
         """
         reader = self._readers.get(client_id, _NOBODY)
-        if any(cursor.behind for cursor in reader.ready.values()):
-            return None
-        if not (ending or reader.waiting or self._mailboxes.waiting(client_id)):
-            reader.ready.clear()
-            return []
+        if reader.ready:
+            if any(cursor.behind for cursor in reader.ready.values()):
+                return None
+            if not reader.waiting:
+                reader.ready.clear()
+        if not reader.ready:
+            return self._mailboxes.take(client_id, ending=ending)
         events = self._mailboxes.take(client_id)
         room = self._max_reply
         for cursor in list(reader.ready.values()):
@@ -243,10 +361,13 @@ class Delivery:
 
         Raises: StoreUnavailableError.
         """
-        reader = self._readers.get(client_id)
-        for cursor in list(reader.ready.values()) if reader else ():
-            if cursor.behind:
-                await self._read(client_id, cursor)
+        reader = self._readers.get(client_id, _NOBODY)
+        behind = [cursor for cursor in reader.ready.values() if cursor.behind]
+        await self._each(partial(self._read, client_id), behind)
+
+    def _wake(self, client_id: str) -> None:
+        if client_id not in self._gathering:
+            self._awaken(client_id)
 
     def _believe(self, reader: _Reader, position: int) -> None:
         for session_id, cursor in reader.cursors.items():
@@ -259,14 +380,22 @@ class Delivery:
 
     def _send(
         self, reader: _Reader, cursor: Cursor, entries: Sequence[Entry]
-    ) -> Iterator[Raw]:
-        for run in _runs(entries):
-            yield Raw(cursor.form(cursor.session, run))
+    ) -> list[Raw]:
+        events = [self._render(cursor, run) for run in _runs(entries)]
         if entries:
             cursor.sent = entries[-1].position
             del cursor.tail[: len(entries)]
         if not cursor.waiting:
             reader.ready.pop(cursor.session.id, None)
+        return events
+
+    def _render(self, cursor: Cursor, run: Sequence[Entry]) -> Raw:
+        """Render a run once for all who read it now: a change wakes them in turn."""
+        positions = run[0].position, run[-1].position
+        name = (cursor.form, cursor.session.id, *positions, cursor.session)
+        if self._rendered[0] != name:
+            self._rendered = (name, Raw(cursor.form(cursor.session, run)))
+        return self._rendered[1]
 
     async def _read(self, client_id: str, cursor: Cursor) -> None:
         try:

@@ -42,7 +42,9 @@ class TextFormatter(_Formatter):
     """One line of text; a traceback follows on lines of its own."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        super().__init__(
+            "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
+        )
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
         record.message = _safe(record.message)
@@ -55,6 +57,7 @@ class JsonFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "pid": record.process,
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": _safe(record.getMessage()),

@@ -1,7 +1,8 @@
 """The facts everybody talks about: sessions, their transcripts, who takes part.
 
 A *session* is one chat; it outlives the Bayeux clients that come and go. Its
-*transcript* is a sequence of *entries* with positions 1, 2, 3 … without holes.
+*transcript* is a sequence of *entries* with positions 1, 2, 3 … without holes (but for
+those that `Store.append` leaves on purpose).
 Everything here is immutable: a store returns a new value when a fact has changed.
 """
 
@@ -9,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 CUSTOMER = 1
 """Participant number of the customer in every session."""
@@ -54,11 +57,31 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class PushOverride:
+    """What the sender of an entry wants of its push (Tencent's OfflinePushInfo).
+
+    What is empty is left to the options. An entry that is `uncounted` is not in the
+    badge. `apns`, `android` and `webpush` pass through to these services.
+    """
+
+    title: str = field(default="", repr=False)
+    body: str = field(default="", repr=False)
+    ext: str = field(default="", repr=False)
+    sound: str = ""
+    collapse: str = ""
+    uncounted: bool = False
+    apns: Mapping[str, Any] = field(default_factory=lambda: NOTHING, repr=False)
+    android: Mapping[str, Any] = field(default_factory=lambda: NOTHING, repr=False)
+    webpush: Mapping[str, Any] = field(default_factory=lambda: NOTHING, repr=False)
+
+
+# A struct, for a transcript of hundreds of entries is made at once when it is read:
+# a dataclass takes six times as long.
+class Draft(Struct, frozen=True, kw_only=True):
     """An entry before the store has given it a position.
 
     `at` is wall time in seconds. `notable` says that the entry may be announced by
-    push while the customer is absent.
+    push while the customer is absent, `push` what that push shall be like.
     """
 
     kind: EntryKind
@@ -68,12 +91,12 @@ class Draft:
     at: float
     text: str = ""
     message_type: str = ""
-    user_data: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    user_data: Mapping[str, str] = NOTHING
     notable: bool = False
+    push: PushOverride | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Draft):
+class Entry(Draft, frozen=True, kw_only=True):
     """One line of a transcript."""
 
     position: int
@@ -129,7 +152,8 @@ class Session:
     secret (the v1 service id, the v2 `secureKey`). Times are wall seconds, positions
     count entries: `last` is the newest, `acked` the newest that the customer
     confirmed, `announced` the newest that a push told about, `notable` the newest
-    that a push may tell about. `absent_since` is None while the customer is present.
+    that a push may tell about. `absent_since` is None while the customer is present,
+    `pushes` counts the announcements since.
     `devices` come in the order of their registration.
     """
 
@@ -153,6 +177,7 @@ class Session:
     announced: int = 0
     notable: int = 0
     absent_since: float | None = None
+    pushes: int = 0
 
     @property
     def ended(self) -> bool:
@@ -206,6 +231,22 @@ class Job(NewJob):
     session_id: str
     attempts: int
     lease: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentPush:
+    """A push that its provider took, and what the app has said of it since.
+
+    `id` is that of its job. Times are wall seconds, None for what was not said.
+    """
+
+    id: str
+    device_type: str
+    provider: str
+    position: int
+    sent_at: float
+    shown_at: float | None = None
+    opened_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,7 @@ ensure_node_packages() {
   if [[ $(cat "$place/node_modules/stamp" 2>/dev/null) == "$stamp" ]]; then
     return
   fi
-  say "Installing the browser clients of the tests (npm ci) ..."
+  say "Installing the packages of ${place#"$root/"} (npm ci) ..."
   if ! output=$(npm ci --prefix "$place" --no-audit --no-fund 2>&1); then
     say "$output"
     die "npm could not install the packages of $place (see above). If it cannot" \
@@ -119,15 +119,64 @@ ensure_node_packages() {
 
 # ensure_chromium: installs Debian's package if there is none on PATH and we may.
 ensure_chromium() {
-  local install=(apt-get install -y chromium) output
-  if command -v chromium >/dev/null; then
+  ensure_program chromium Chromium chromium
+}
+
+# ensure_redis: the same for the server that the tests of the Redis store start.
+ensure_redis() {
+  ensure_program redis-server Redis redis-server
+  command -v redis-cli >/dev/null || die "redis-cli is needed: apt-get install redis-tools"
+}
+
+# ensure_valgrind: the same for what counts instructions.
+ensure_valgrind() {
+  ensure_program valgrind Valgrind valgrind
+}
+
+# ensure_compiler: the same for C.
+ensure_compiler() {
+  ensure_program cc "A C compiler" gcc libc6-dev
+}
+
+# ensure_program COMMAND NAME PACKAGE...
+ensure_program() {
+  local command=$1 name=$2 install=(apt-get install -y "${@:3}") output
+  if command -v "$command" >/dev/null; then
     return
   fi
-  ((EUID == 0)) || die "Chromium is needed and was not found. As root: ${install[*]}"
-  say "Installing Chromium (once) ..."
+  ((EUID == 0)) || die "$name is needed and was not found. As root: ${install[*]}"
+  say "Installing $name (once) ..."
   export DEBIAN_FRONTEND=noninteractive
   if ! output=$({ "${install[@]}" || { apt-get update && "${install[@]}"; }; } 2>&1); then
     say "$output"
-    die "Chromium could not be installed (see above). As root: ${install[*]}"
+    die "$name could not be installed (see above). As root: ${install[*]}"
   fi
+}
+
+# ensure_load_generator PROGRAM: compiles bench/load unless the program is newer.
+ensure_load_generator() {
+  ensure_compiled "$1" "$root/bench/load" "$root"/bench/load/*.c -lm
+}
+
+# ensure_counter LIBRARY: the same for what tells callgrind what to count.
+ensure_counter() {
+  ensure_valgrind
+  ensure_compiled "$1" "$root/bench/counter.c" -shared -fPIC "$root/bench/counter.c"
+}
+
+# ensure_compiled TARGET SOURCE ARGUMENT...: runs the compiler with these arguments
+# unless the target is newer than the source, a file or a folder.
+ensure_compiled() {
+  local target=$1 source=$2 new
+  if [[ -x $target && -z $(find "$source" -newer "$target") ]]; then
+    return
+  fi
+  ensure_compiler
+  mkdir -p "${target%/*}"
+  # Built aside and moved: another script may be starting it right now.
+  new=$(mktemp "$target.XXXXXX")
+  cc -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Werror -o "$new" "${@:3}" ||
+    die "${source#"$root/"} cannot be compiled (see above)"
+  chmod +x "$new"
+  mv "$new" "$target"
 }

@@ -2,9 +2,9 @@
 
 from msgspec import UNSET
 
-from . import extensions
+from . import extensions, moving
 from .application import Application, Outbox, Peer, RefusedError
-from .broadcast import Broadcast, Rules
+from .broadcast import EVERYBODY, Broadcast, Hearers, Rules
 from .mailbox import Bounds, Mailboxes, Overflow
 from .messages import (
     ABSENT,
@@ -20,13 +20,13 @@ from .messages import (
     refusal,
     reply,
 )
+from .moving import ClientState, Mail
 from .server import (
     CALLBACK_POLLING,
     LONG_POLLING,
     WEBSOCKET,
     BayeuxServer,
     Client,
-    ClientRequest,
     Connect,
     Count,
     Decision,
@@ -36,12 +36,12 @@ from .server import (
     Handshake,
     Occurrence,
     Options,
-    Poll,
     Publish,
     Release,
     Request,
     Rewind,
     Silent,
+    SlowRequest,
     Subscribe,
     Unsubscribe,
     screen,
@@ -51,6 +51,7 @@ from .subscriptions import Patterns
 __all__ = [
     "ABSENT",
     "CALLBACK_POLLING",
+    "EVERYBODY",
     "LONG_POLLING",
     "UNKNOWN_CLIENT",
     "UNSET",
@@ -62,7 +63,7 @@ __all__ = [
     "Bounds",
     "Broadcast",
     "Client",
-    "ClientRequest",
+    "ClientState",
     "Connect",
     "Count",
     "Decision",
@@ -71,7 +72,9 @@ __all__ = [
     "Ext",
     "Farewell",
     "Handshake",
+    "Hearers",
     "Limits",
+    "Mail",
     "Mailboxes",
     "Message",
     "Occurrence",
@@ -80,7 +83,6 @@ __all__ = [
     "Overflow",
     "Patterns",
     "Peer",
-    "Poll",
     "Publish",
     "RefusedError",
     "Release",
@@ -89,10 +91,12 @@ __all__ = [
     "Rewind",
     "Rules",
     "Silent",
+    "SlowRequest",
     "Subscribe",
     "Unsubscribe",
     "encode",
     "extensions",
+    "moving",
     "parse",
     "refusal",
     "reply",

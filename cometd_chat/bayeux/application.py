@@ -5,10 +5,9 @@ what (`Application`), and what is to be sent to whom (`Outbox`).
 """
 
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from .messages import Ext, Message, error
 from .server import Client, Rewind
@@ -28,20 +27,25 @@ class RefusedError(Exception):
         self.reconnect = reconnect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(Struct, frozen=True, kw_only=True):
     """Where a request came from; header names are looked up without case.
 
     `browser` is the cookie `BAYEUX_BROWSER`, empty where there is none.
     """
 
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     address: str = ""
-    browser: str = field(default="", repr=False)
+    browser: str = ""
+
+    def __repr__(self) -> str:
+        return f"Peer(address={self.address!r})"  # the rest may hold secrets
 
 
 class Application(Protocol):
-    """Decides what the protocol leaves open. May wait, for instance for a store."""
+    """Decides what the protocol leaves open. May wait, for instance for a store.
+
+    Up to its first wait a call may run in no task: `asyncio.timeout` is not for it.
+    """
 
     async def handshake(self, message: Message, peer: Peer) -> object:
         """Return the identity that the new client keeps.
@@ -78,10 +82,14 @@ class Application(Protocol):
         """Note that the client gave these channels up."""
         ...
 
-    async def publish(self, client: Client, message: Message) -> None:
-        """Do what the message asks for; returning promises that it is stored.
+    def publish(
+        self, client: Client, message: Message
+    ) -> Coroutine[Any, Any, None] | None:
+        """Do what the message asks for; that it is done promises that it is stored.
 
-        Raises: RefusedError.
+        Returns what has to be waited for until then, if anything.
+
+        Raises: RefusedError, also by what is returned.
         """
         ...
 
@@ -100,6 +108,10 @@ class Application(Protocol):
 
     async def left(self, client: Client, message: Message | None) -> None:
         """Note that the client is gone: by its message, or (None) by expiry."""
+        ...
+
+    def part(self, client: Client) -> None:
+        """Forget a client that goes on at another node, without any sign of it."""
         ...
 
     async def farewell(self, message: Message, peer: Peer) -> bool:
@@ -126,6 +138,10 @@ class Outbox(Protocol):
 
     def lost(self, client_id: str) -> None:
         """Take back what is not acknowledged: it did not reach the client."""
+        ...
+
+    def arrived(self, client_id: str) -> None:
+        """Note that the client got what was taken since its last poll came."""
         ...
 
     def mark(self, client_id: str) -> Rewind:

@@ -5,7 +5,7 @@ published it: a client id is a secret, and an event with the publisher's message
 would look like a reply to clients that happen to wait for that id.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -31,6 +31,23 @@ class Rules:
     allowed: Patterns = field(default=Patterns(()))
     lazy: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     to_sender: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hearers:
+    """Who is to hear an event of those who subscribed: `only` one, who missed it while
+    it came from another node, or all `but` those who have heard it there."""
+
+    only: str | None = None
+    but: Collection[str] = ()
+
+    def among(self, clients: set[str]) -> set[str]:
+        """Return those of the clients who are."""
+        wanted = clients if self.only is None else clients & {self.only}
+        return wanted.difference(self.but) if self.but else wanted
+
+
+EVERYBODY = Hearers()
 
 
 class _Event(Struct, frozen=True, kw_only=True):
@@ -97,27 +114,35 @@ class Broadcast:
         sender: str | None,
         now: float,
         ext: Ext | None = None,
+        hearers: Hearers = EVERYBODY,
     ) -> int:
         """Post the data as an event to every subscriber; return how many there are.
 
         `sender` is the publishing client, None for the server itself. `ext` is what
         the caller wants the event to carry: never simply that of the publisher.
+        `hearers` leaves out clients that have come from another node.
 
         Raises: RefusedError with code 403 when the channel is not allowed or is a
         pattern, and 400 when there is no data (Bayeux 1.0, "Publish Request").
         """
-        if not (channels.is_name(channel) and self.allows(channel)):
-            raise RefusedError(403, "Publish denied", channel)
-        if data == ABSENT:
-            raise RefusedError(400, "Data missing", channel)
+        self.check(channel, data)
         receivers = self.subscriptions.matching(channel)
         if sender is not None and not self.rules.to_sender:
             receivers.discard(sender)
+        if hearers is not EVERYBODY:
+            receivers = hearers.among(receivers)
         # Encoded once: all mailboxes share the bytes.
         event = _Event(channel=channel, data=data, ext=UNSET if ext is None else ext)
-        lazy_until = self._lazy_until(channel, now)
+        lazy_until = self._lazy_until(channel, now) if self.rules.lazy else None
         self._mailboxes.post_all(receivers, Raw(_encode(event)), lazy_until=lazy_until)
         return len(receivers)
+
+    def check(self, channel: str, data: Raw) -> None:
+        """Tell whether this may be published. Raises: as `publish`."""
+        if not (channels.is_name(channel) and self.rules.allowed.covers(channel)):
+            raise RefusedError(403, "Publish denied", channel)
+        if data == ABSENT:
+            raise RefusedError(400, "Data missing", channel)
 
     def _lazy_until(self, channel: str, now: float) -> float | None:
         lazy = self.rules.lazy

@@ -6,6 +6,7 @@ asks it. Servers that compared prefixes instead let `/meta/subscribe/x` through.
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 HANDSHAKE = "/meta/handshake"
 CONNECT = "/meta/connect"
@@ -37,11 +38,13 @@ def kind(channel: str) -> Kind:
     return Kind.SERVICE if channel.startswith("/service/") else Kind.BROADCAST
 
 
+@lru_cache(maxsize=4096)
 def is_name(channel: str) -> bool:
     """Tell whether messages may be sent on this channel (no wildcards)."""
     return len(channel) <= MAX_LENGTH and _NAME(channel) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_pattern(channel: str) -> bool:
     """Tell whether the channel ends in a wildcard segment, `*` or `**`."""
     return len(channel) <= MAX_LENGTH and _PATTERN(channel) is not None

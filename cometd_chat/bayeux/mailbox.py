@@ -1,10 +1,10 @@
 """What waits for each client and has no position in a transcript.
 
-How it works. A mailbox is a queue of encoded events, and behind it the *batch*: the
-events that went into responses and are not acknowledged yet. `take()` moves events
-from the queue to the batch, `acknowledge()` empties the batch, `lost()` puts it back
-in front of the queue. Both have bounds, so that a client that stopped reading costs
-a fixed amount of memory.
+How it works. A mailbox is a list of encoded events. The first of them are the *batch*:
+those that went into responses and are not acknowledged yet. `take()` lets the batch
+grow, `acknowledge()` removes it, `lost()` makes it shorter again. The batch and what
+waits behind it have bounds, so that a client that stopped reading costs a fixed amount
+of memory.
 
 Events come *at once* or *lazy*. Every mailbox has one moment from which it deserves a
 wake: now, for an event at once; the earliest deadline of its lazy events; or never.
@@ -16,12 +16,13 @@ left where it is and put right when it rings.
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from msgspec import Raw
+
+from .moving import Mail
 
 _AT_ONCE = -math.inf
 _NEVER = math.inf
@@ -53,36 +54,51 @@ class Bounds:
 
 @dataclass(slots=True, eq=False)
 class _Mailbox:
-    """`gone` counts the events that have left it for good, in front of the batch."""
+    """The first `taken` of the events are the batch. `gone` counts those that have left
+    for good, in front of it. `size` is of what waits, in bytes."""
 
-    queue: deque[Raw] = field(default_factory=deque)
+    events: list[Raw] = field(default_factory=list)
+    taken: int = 0
     size: int = 0
-    batch: list[Raw] = field(default_factory=list)
     batch_size: int = 0
     gone: int = 0
     wake_at: float = _NEVER
     alarm: float = _NEVER
 
-    def take(self) -> Raw:
-        """Move the first event of the queue to the end of the batch."""
-        event = self.queue.popleft()
-        self.batch.append(event)
-        self.batch_size += len(event)
-        self.size -= len(event)
-        return event
+    @property
+    def batch(self) -> list[Raw]:
+        """What was taken, and is not acknowledged."""
+        return self.events[: self.taken]
 
-    def put_back(self) -> None:
-        """Move the last event of the batch to the front of the queue."""
-        event = self.batch.pop()
-        self.queue.appendleft(event)
-        self.batch_size -= len(event)
-        self.size += len(event)
-        self.wake_at = _AT_ONCE
+    @property
+    def queue(self) -> list[Raw]:
+        """What waits."""
+        return self.events[self.taken :]
+
+    def fitting(self, room: int) -> int:
+        """Return how long the batch may become: with so many bytes, or one event."""
+        size, taken = self.batch_size, self.taken
+        while taken < len(self.events):
+            size += len(self.events[taken])
+            if taken and size > room:
+                break
+            taken += 1
+        return taken
+
+    def cut(self, taken: int) -> None:
+        """Let the batch end there."""
+        if taken < self.taken:
+            moved = -sum(map(len, self.events[taken : self.taken]))
+        else:
+            moved = sum(map(len, self.events[self.taken : taken]))
+        self.taken = taken
+        self.batch_size += moved
+        self.size -= moved
 
     def drop(self) -> None:
-        """Drop the first event of the queue."""
-        self.size -= len(self.queue.popleft())
-        self.gone += not self.batch
+        """Drop the first event that waits."""
+        self.size -= len(self.events.pop(self.taken))
+        self.gone += not self.taken
 
 
 class Mailboxes:
@@ -126,38 +142,47 @@ class Mailboxes:
         lazy_until: float | None = None,
     ) -> None:
         """Put one event into the mailboxes of several clients."""
+        if len(event) > self.bounds.size and self._hopeless(event):
+            self.dropped += len([*client_ids])
+            return
         put = [c for c in client_ids if self._put(c, event, lazy_until)]
         # All mailboxes first: whoever is woken runs the code of a transport.
         if lazy_until is None:
             for client_id in put:
                 self._wake(client_id)
 
-    def take(self, client_id: str) -> list[Raw]:
+    def take(self, client_id: str, *, ending: bool = True) -> list[Raw]:
         """Return the events for one response, in order; they join the batch.
 
-        Lazy ones are among them. Empty while the batch has no room: what does not
+        Lazy ones are among them, but alone they are not worth one, unless it is
+        `ending` the poll anyway. Empty while the batch has no room: what does not
         fit keeps the client `waiting()`, and follows after `acknowledge()`.
         """
         box = self._boxes.get(client_id)
-        if box is None:
+        if box is None or not (ending or box.wake_at == _AT_ONCE):
             return []
-        taken = []
-        while box.queue and self._fits(box):
-            taken.append(box.take())
-        box.wake_at = _AT_ONCE if box.queue else _NEVER
-        return taken
+        begin, room = box.taken, self.bounds.batch
+        if box.batch_size + box.size <= room:
+            box.taken = len(box.events)
+            box.batch_size += box.size
+            box.size = 0
+        else:
+            box.cut(box.fitting(room))
+        box.wake_at = _AT_ONCE if box.taken < len(box.events) else _NEVER
+        return box.events[begin : box.taken]
 
     def acknowledge(self, client_id: str) -> None:
         """Note that the client got all that was taken for it."""
-        if box := self._boxes.get(client_id):
-            box.gone += len(box.batch)
-            box.batch.clear()
-            box.batch_size = 0
+        box = self._boxes.get(client_id)
+        if box is not None and box.taken:
+            box.gone += box.taken
+            del box.events[: box.taken]
+            box.taken = box.batch_size = 0
 
     def mark(self, client_id: str) -> int:
         """Return what tells `lost()` later how much had been taken until now."""
         box = self._boxes.get(client_id)
-        return 0 if box is None else box.gone + len(box.batch)
+        return 0 if box is None else box.gone + box.taken
 
     def lost(self, client_id: str, since: int = 0) -> None:
         """Put back in front what of the batch was taken since that mark: it did not
@@ -170,10 +195,9 @@ class Mailboxes:
         if box is None:
             return
         kept = max(since - box.gone, 0)
-        while len(box.batch) > kept:
-            box.put_back()
-        while len(box.batch) < kept and box.queue:
-            box.take()
+        if kept < box.taken:
+            box.wake_at = _AT_ONCE
+        box.cut(min(kept, len(box.events)))
         if not box.queue:
             box.wake_at = _NEVER
         self._bound(client_id, box)
@@ -189,6 +213,32 @@ class Mailboxes:
             self._boxes[new] = box
             if box.wake_at not in {_AT_ONCE, _NEVER}:
                 self._arm(new, box)
+
+    def pack(self, client_id: str, now: float) -> Mail:
+        """Return the mailbox as it is, to go on with the client at another node."""
+        box = self._boxes.get(client_id, _Mailbox())
+        return Mail(
+            queue=[bytes(event) for event in box.queue],
+            batch=[bytes(event) for event in box.batch],
+            gone=box.gone,
+            wakes_in=box.wake_at - now,
+            overflowed=client_id in self._overflowed,
+        )
+
+    def unpack(self, client_id: str, mail: Mail, now: float) -> None:
+        """Go on with the mailbox of a client that comes from another node."""
+        if mail.overflowed:
+            self._overflowed.add(client_id)
+        box = self._boxes[client_id] = _Mailbox(
+            events=[*mail.taken, *mail.events],
+            taken=len(mail.batch),
+            size=sum(map(len, mail.queue)),
+            batch_size=sum(map(len, mail.batch)),
+            gone=mail.gone,
+            wake_at=now + mail.wakes_in,
+        )
+        if box.wake_at not in {_AT_ONCE, _NEVER}:
+            self._arm(client_id, box)
 
     def forget(self, client_id: str) -> None:
         """Drop everything that is kept for a client that is gone."""
@@ -226,22 +276,23 @@ class Mailboxes:
 
     def _put(self, client_id: str, event: Raw, lazy_until: float | None) -> bool:
         """Tell whether there was a place for the event."""
-        if client_id in self._overflowed or self._hopeless(event):
+        if client_id in self._overflowed:
             self.dropped += 1
             return False
-        box = self._boxes.get(client_id) or self._open(client_id)
-        box.queue.append(event)
+        box = self._boxes.get(client_id)
+        if box is None:
+            box = self._boxes[client_id] = _Mailbox()
+        box.events.append(event)
         box.size += len(event)
         if lazy_until is None:
             box.wake_at = _AT_ONCE
         elif lazy_until < box.wake_at:
             box.wake_at = lazy_until
             self._arm(client_id, box)
+        bounds = self.bounds
+        if len(box.events) <= bounds.events and box.size <= bounds.size:
+            return True
         return self._bound(client_id, box)
-
-    def _open(self, client_id: str) -> _Mailbox:
-        box = self._boxes[client_id] = _Mailbox()
-        return box
 
     def _hopeless(self, event: Raw) -> bool:
         # It would push everything else out of the mailbox and still not fit.
@@ -250,7 +301,8 @@ class Mailboxes:
 
     def _bound(self, client_id: str, box: _Mailbox) -> bool:
         """Keep the mailbox within its bounds; tell whether it is still there."""
-        while len(box.queue) > self.bounds.events or box.size > self.bounds.size:
+        most = self.bounds
+        while len(box.events) - box.taken > most.events or box.size > most.size:
             if self.bounds.overflow is Overflow.RELEASE:
                 self._give_up(client_id, box)
                 return False
@@ -262,11 +314,6 @@ class Mailboxes:
         self.dropped += len(box.queue)
         del self._boxes[client_id]
         self._overflowed.add(client_id)
-
-    def _fits(self, box: _Mailbox) -> bool:
-        """Tell whether the batch has room for the next event; an empty one has."""
-        size = box.batch_size + len(box.queue[0])
-        return not box.batch or size <= self.bounds.batch
 
     def _ring(self, client_id: str, box: _Mailbox, now: float) -> bool:
         """Tell whether the client's time has come; if it moved, wait for it again."""

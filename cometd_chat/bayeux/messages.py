@@ -28,6 +28,8 @@ ABSENT = Raw(b"")
 """Value of a raw field that the message did not have."""
 
 _ABOUT_SUBSCRIPTIONS = {channels.SUBSCRIBE, channels.UNSUBSCRIBE}
+_NO_JSON = "The body is not valid JSON"
+_OPENING = frozenset((b"{", b"["))
 _MAX_ID = 66  # 64 characters and their quotes
 # Possessive, and content with a string that never ends: otherwise a body of escaped
 # quotes is searched from each of them to its end, which takes minutes.
@@ -49,7 +51,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     depth: int = 64
 
 
-class Message(Struct, kw_only=True, rename="camel"):
+class Message(Struct, kw_only=True, rename="camel", omit_defaults=True):
     """A message of a client (Bayeux 1.0, "Message Field Definitions").
 
     `id` and `data` keep their JSON text: an id must come back byte for byte, and
@@ -166,11 +168,21 @@ def parse(body: bytes, limits: Limits) -> list[Message | Reply]:
     Raises: BodyError with status 400 when the body is no JSON of that shape, or
     nested too deeply, and 413 when it holds too many messages.
     """
-    _check_text(body, limits.depth)
+    if not body.isascii():
+        _check_text(body)
+    depth = limits.depth
+    if body.count(b"[") + body.count(b"{") > depth and _nested(body, depth):
+        raise BodyError(400, f"More than {depth} levels of nesting")
     try:
-        return _parse(body, limits.messages)
+        decoded = _decode_all(body)
+    except ValidationError:
+        return _part_by_part(body, limits.messages)
     except (DecodeError, RecursionError) as exc:
-        raise BodyError(400, "The body is not valid JSON") from exc
+        raise BodyError(400, _NO_JSON) from exc
+    messages = decoded if isinstance(decoded, list) else [decoded]
+    if len(messages) == 1:
+        return [_checked(messages[0])]
+    return [_checked(message) for message in _bounded(messages, limits.messages)]
 
 
 def encode(messages: Sequence[Reply | Raw]) -> bytes:
@@ -178,15 +190,13 @@ def encode(messages: Sequence[Reply | Raw]) -> bytes:
     return _encode(messages)
 
 
-def _check_text(body: bytes, depth: int) -> None:
+def _check_text(body: bytes) -> None:
     # Raw fields are not looked into by the decoder, so that bytes which are no
     # UTF-8 would go through to other clients and break them.
     try:
         body.decode()
     except UnicodeDecodeError as exc:
         raise BodyError(400, "The body is not UTF-8") from exc
-    if body.count(b"[") + body.count(b"{") > depth and _nested(body, depth):
-        raise BodyError(400, f"More than {depth} levels of nesting")
 
 
 def _nested(body: bytes, depth: int) -> bool:
@@ -202,13 +212,12 @@ def _nested(body: bytes, depth: int) -> bool:
     return False
 
 
-def _parse(body: bytes, most: int) -> list[Message | Reply]:
+def _part_by_part(body: bytes, most: int) -> list[Message | Reply]:
+    """Parse a body with a message that is none, for the sake of the others."""
     try:
-        decoded = _decode_all(body)
-    except ValidationError:
         return [_parse_one(part) for part in _bounded(_split(body), most)]
-    messages = decoded if isinstance(decoded, list) else [decoded]
-    return [_checked(message) for message in _bounded(messages, most)]
+    except (DecodeError, RecursionError) as exc:
+        raise BodyError(400, _NO_JSON) from exc
 
 
 def _split(body: bytes) -> list[Raw]:
@@ -230,10 +239,10 @@ def _parse_one(part: Raw) -> Message | Reply:
 
 
 def _checked(message: Message) -> Message | Reply:
-    if len(message.id) > _MAX_ID or bytes(message.id).startswith((b"{", b"[")):
-        message.id = ABSENT
-        return stopped(refusal(message, INVALID_ID))
-    return message
+    if len(message.id) <= _MAX_ID and bytes(message.id)[:1] not in _OPENING:
+        return message
+    message.id = ABSENT
+    return stopped(refusal(message, INVALID_ID))
 
 
 def _refuse_shape(part: Raw) -> Reply:

@@ -14,8 +14,8 @@ A client is in one of these states, and has exactly one alarm for all of them:
     silent    no connect for longer than that; alarm at `max_interval`: expiry
 
 `answered()` must be called after the response to a connect was written, or could
-not be written: silence is counted from there, on every path. A `Poll` object is
-one connect and guards against a late answer of an older one.
+not be written: silence is counted from there, on every path. `Client.poll` is the
+newest connect, and guards against a late answer of an older one.
 
 Alarms sit in a heap. One that moves later is left where it is and put right when
 it rings; only one that moves earlier is pushed again. So a poll costs one heap
@@ -30,10 +30,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from . import channels, extensions, messages
-from .messages import Advice, Message, Reply, refusal, reply, stopped
+from .messages import Advice, Ext, Message, Reply, refusal, reply, stopped
 
 LONG_POLLING = "long-polling"
 CALLBACK_POLLING = "callback-polling"
@@ -63,21 +63,13 @@ Rewind: TypeAlias = Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)
-class Poll:
-    """One connect request. `wait`: it may be held until `deadline`."""
-
-    reply: Reply
-    wait: bool
-    deadline: float
-
-
-@dataclass(slots=True, eq=False)
 class Client:
     """One Bayeux handshake; `identity` is what the application made of it.
 
     `batch` numbers the answers to its connects if it speaks the acknowledgement
     extension (`acks`); `marks` has calls that take back what came after those of
-    them that carried events. `browser` is the cookie it shares with other tabs.
+    them that carried events. `browser` is the cookie it shares with other tabs, and
+    `holds` tells whether it holds one of the connections that these have.
     """
 
     id: str
@@ -89,11 +81,12 @@ class Client:
     acks: bool = False
     batch: int = 0
     marks: dict[int, Rewind] = field(default_factory=dict)
+    holds: bool = False
     transport: str = ""
     subscriptions: set[str] = field(default_factory=set)
     connected: bool = False
     silent: bool = False
-    poll: Poll | None = None
+    poll: "Connect | None" = None
     alarm: float = math.inf
 
     def carries(self, batch: int, rewind: Rewind) -> None:
@@ -103,15 +96,13 @@ class Client:
             del self.marks[min(self.marks)]
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(Struct, frozen=True):
     """Ask whether this peer may come in, then call `admit()`."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """`batch` is the number that the answer to a connect will have; `rewind` takes
     back what came after the answer which the client says it got. None if that carried
     nothing: then nothing of what is not acknowledged arrived."""
@@ -120,24 +111,24 @@ class Count:
     rewind: Rewind | None
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
-    """Answer this connect: at once unless `poll.wait`, then call `answered()`.
+class Connect(Struct, eq=False):
+    """Answer this connect: at once, or (`wait`) hold it at most until `deadline`; then
+    call `answered()`.
 
-    `displaced` is the connect that was held for this client until now. It must end
-    without a Bayeux reply, or the client would run two loops of connects.
+    One that was held for this client until now is displaced. It must end without a
+    Bayeux reply, or the client would run two loops of connects.
     `count` is None for clients that do not speak the acknowledgement extension.
     """
 
     client: Client
     message: Message
-    poll: Poll
-    displaced: Poll | None
+    reply: Reply
+    wait: bool
+    deadline: float
     count: Count | None
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     """Ask whether the client may have these channels, then call `subscribe()`."""
 
     client: Client
@@ -145,8 +136,7 @@ class Subscribe:
     channels: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(Struct, frozen=True):
     """The client gave these channels up; send the reply."""
 
     client: Client
@@ -154,16 +144,14 @@ class Unsubscribe:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """Hand the message to the application; the reply tells whether it took it."""
 
     client: Client
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Struct, frozen=True):
     """The client said goodbye; its held connect, if any, is to be released."""
 
     client: Client
@@ -171,8 +159,7 @@ class Disconnect:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Farewell:
+class Farewell(Struct, frozen=True):
     """A goodbye of a client that is no longer known here: perhaps to the chat.
 
     `reply` refuses it; the application may know better.
@@ -182,31 +169,28 @@ class Farewell:
     reply: Reply
 
 
-ClientRequest: TypeAlias = Subscribe | Unsubscribe | Publish | Disconnect
-"""Decisions about known clients that lead to one reply."""
+SlowRequest: TypeAlias = Handshake | Farewell | Subscribe | Unsubscribe | Disconnect
+"""Decisions that come once or twice in the life of a client."""
 
-Request: TypeAlias = Reply | Handshake | Farewell | ClientRequest
+Request: TypeAlias = Reply | Publish | SlowRequest
 """Decisions that lead to one reply; all but a connect."""
 
 Decision: TypeAlias = Request | Connect
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """The time of a held connect is up: answer it."""
 
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Silent:
+class Silent(Struct, frozen=True):
     """No connect for `offline_after`; the client is still remembered."""
 
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(Struct, frozen=True):
     """No word for `max_interval`: the client is forgotten."""
 
     client: Client
@@ -225,7 +209,7 @@ class BayeuxServer:
         self._alarms: list[tuple[float, int, Client]] = []
         self._order = itertools.count()
         self._tombstones: OrderedDict[str, float] = OrderedDict()
-        self._holding: dict[str, set[str]] = {}
+        self._holding: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -285,6 +269,26 @@ class BayeuxServer:
         if old.poll is not None:
             old.poll.reply.advice = self.advice("none")
 
+    def adopt(self, client: Client) -> None:
+        """Know a client that comes from another node (`moving.unpack`).
+
+        However many there are here: its node let it in.
+        """
+        self._clients[client.id] = client
+        self._arm(client)
+
+    def part(self, client: Client) -> None:
+        """Forget a client that goes on at another node."""
+        if self._clients.get(client.id) is client:
+            del self._clients[client.id]
+            self._unhold(client)
+
+    def bury(self, client_id: str, now: float) -> None:
+        """Note that a client of another node said goodbye there."""
+        self._tombstones[client_id] = now + self.options.max_interval
+        if len(self._tombstones) > self.options.max_clients:
+            self._tombstones.popitem(last=False)
+
     def refuse(self, message: Message, problem: str, reconnect: str = "none") -> Reply:
         """Return the reply to a handshake that was not granted."""
         answer = self._handshake_reply(message, successful=False)
@@ -312,24 +316,25 @@ class BayeuxServer:
             answer.successful, answer.error = False, messages.UNKNOWN_CLIENT
             answer.advice = self.advice("handshake")
 
-    def answered(
-        self, client: Client, poll: Poll, now: float, *, events: bool = False
-    ) -> None:
+    def answered(self, connect: Connect, now: float, *, events: bool = False) -> None:
         """Count the client's silence from here: its connect has been answered.
 
         To be called on every path, also when the response could not be written;
         `events` tells whether it carried any.
         """
-        if client.poll is not poll:
+        client = connect.client
+        if client.poll is not connect:
             return
-        self._unhold(client)
+        if client.holds:
+            self._unhold(client)
         client.poll = None
         if events and self.options.deliveries_are_activity:
             client.active_at = now
         client.connected = True
         client.silent_at = now + self.options.offline_after
         client.expires_at = now + self.options.max_interval
-        self._arm(client)
+        if client.silent_at < client.alarm:
+            self._arm(client)
 
     def sweep(self, now: float) -> list[Occurrence]:
         """Return what happened by the passing of time; call it about once a second."""
@@ -353,6 +358,8 @@ class BayeuxServer:
         )
 
     def _dispatch(self, client: Client, message: Message, now: float) -> Decision:
+        if not message.channel.startswith("/meta/"):
+            return self._publish(client, message)
         match message.channel:
             case channels.SUBSCRIBE:
                 return self._subscribe(client, message)
@@ -362,7 +369,7 @@ class BayeuxServer:
                 self._bury(client, now)
                 return Disconnect(client, message, reply(message))
             case _:
-                return self._publish(client, message)
+                return refusal(message, messages.UNKNOWN_CHANNEL)
 
     def _handshake(self, message: Message) -> Decision:
         offered = message.supported_connection_types or ()
@@ -380,22 +387,26 @@ class BayeuxServer:
     def _connect(
         self, client: Client, message: Message, now: float, *, alone: bool
     ) -> Connect:
-        asked = _timeout(message)
-        hold = min(self.options.timeout, math.inf if asked is None else asked)
+        asked = None if message.advice is None else _timeout(message.advice)
+        hold = self.options.timeout
+        if asked is not None and asked < hold:
+            hold = asked
         answer = reply(message)
         former, client.transport = client.transport, message.connection_type or ""
         if asked is not None or not client.connected or client.transport != former:
             answer.advice = self.advice("retry")
         # The first connect tells the client that it is connected: never held.
         wait = alone and client.connected and hold > 0
-        if wait and not self._may_hold(client):
+        if wait and client.browser and not self._may_hold(client):
             wait, answer.advice = False, self._surplus_advice()
-        poll = Poll(answer, wait, now + hold if wait else math.inf)
-        displaced, client.poll = client.poll, poll
-        client.silent = False
-        self._arm(client)
+        deadline = now + hold if wait else math.inf
         count = self._count(client, message, answer) if client.acks else None
-        return Connect(client, message, poll, displaced, count)
+        connect = Connect(client, message, answer, wait, deadline, count)
+        client.poll = connect
+        client.silent = False
+        if deadline < client.alarm:
+            self._arm(client)
+        return connect
 
     def _count(self, client: Client, message: Message, answer: Reply) -> Count:
         """Number the answer, and look up what the client says it got.
@@ -411,19 +422,23 @@ class BayeuxServer:
     def _may_hold(self, client: Client) -> bool:
         """Tell whether the browser has a connection left to hold (Bayeux 1.0,
         "Multiple clients"); it opens only a few to one host."""
-        self._unhold(client)  # the new connect takes the place of the former one
-        if not client.browser or client.transport == WEBSOCKET:
+        if client.holds:
+            self._unhold(client)  # the new connect takes the place of the former one
+        if client.transport == WEBSOCKET:
             return True
-        holding = self._holding.get(client.browser, set())
-        if 0 <= self.options.max_holds_per_browser <= len(holding):
+        holding = self._holding.get(client.browser, 0)
+        if 0 <= self.options.max_holds_per_browser <= holding:
             return False
-        self._holding.setdefault(client.browser, holding).add(client.id)
+        self._holding[client.browser] = holding + 1
+        client.holds = True
         return True
 
     def _unhold(self, client: Client) -> None:
-        if holding := self._holding.get(client.browser):
-            holding.discard(client.id)
-            if not holding:
+        """Give back the browser's connection that the client holds, if any."""
+        if client.holds:
+            client.holds = False
+            self._holding[client.browser] -= 1
+            if not self._holding[client.browser]:
                 del self._holding[client.browser]
 
     def _surplus_advice(self) -> Advice:
@@ -458,8 +473,6 @@ class BayeuxServer:
         return Unsubscribe(client, names, reply(message))
 
     def _publish(self, client: Client, message: Message) -> Decision:
-        if channels.kind(message.channel) is channels.Kind.META:
-            return refusal(message, messages.UNKNOWN_CHANNEL)
         if not channels.is_name(message.channel):
             return refusal(message, messages.INVALID_CHANNEL)
         return Publish(client, message)
@@ -481,9 +494,7 @@ class BayeuxServer:
 
     def _bury(self, client: Client, now: float) -> None:
         del self._clients[client.id]
-        self._tombstones[client.id] = now + self.options.max_interval
-        if len(self._tombstones) > self.options.max_clients:
-            self._tombstones.popitem(last=False)
+        self.bury(client.id, now)
         self._unhold(client)
         if client.poll is not None:
             client.poll.reply.advice = self.advice("none")
@@ -556,9 +567,9 @@ def _subscribable(name: str) -> bool:
     return channels.is_name(name) or channels.is_pattern(name)
 
 
-def _timeout(message: Message) -> float | None:
+def _timeout(advice: Ext) -> float | None:
     """Return the hold the client asked for, in seconds, or None."""
-    asked = (message.advice or {}).get("timeout")
+    asked = advice.get("timeout")
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         return None
     # JSON numbers have any size; one beyond the range of floats cannot be divided.

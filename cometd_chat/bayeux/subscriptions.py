@@ -5,7 +5,8 @@ names can match a channel: itself, its parent's `*`, and the `**` of each segmen
 above it. They are looked up one by one; no tree is needed and nothing is scanned.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 
 from . import channels
 
@@ -43,8 +44,11 @@ class Subscriptions:
 
         Each is in it once, however many of its patterns match.
         """
-        found = [self._clients[n] for n in matches(channel) if n in self._clients]
-        return set().union(*found)
+        found: set[str] = set()
+        for name in matches(channel):
+            if name in self._clients:
+                found |= self._clients[name]
+        return found
 
     def names(self, client_id: str) -> frozenset[str]:
         """Return the channels and patterns to which the client is subscribed."""
@@ -54,10 +58,9 @@ class Subscriptions:
 class Patterns:
     """Channels and patterns that may be used; what they contain never changes."""
 
-    __slots__ = ("_names",)
-
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
+        self._known = lru_cache(maxsize=4096)(self._covers)
 
     def covers(self, name: str) -> bool:
         """Tell whether this channel, or all that this pattern matches, is allowed.
@@ -65,6 +68,9 @@ class Patterns:
         Never true outside the world of events, whatever the patterns say, nor for
         what is no channel at all.
         """
+        return self._known(name)
+
+    def _covers(self, name: str) -> bool:
         if channels.kind(name) is not channels.Kind.BROADCAST:
             return False
         if not (channels.is_name(name) or channels.is_pattern(name)):
@@ -72,19 +78,20 @@ class Patterns:
         return not self._names.isdisjoint(matches(name))
 
 
-def matches(name: str) -> Iterator[str]:
-    """Yield the name and the patterns it is within, the most specific ones first.
+@lru_cache(maxsize=4096)
+def matches(name: str) -> tuple[str, ...]:
+    """Return the name and the patterns it is within, the most specific ones first.
 
     A pattern is within another one when that matches all that it matches itself.
     """
-    yield name
+    found = [name]
     parent, _, last = name.rpartition("/")
     if last != "**":
-        yield f"{parent}/*"
+        found.append(f"{parent}/*")
     while parent:
-        yield f"{parent}/**"
+        found.append(f"{parent}/**")
         parent = parent.rpartition("/")[0]
-    yield "/**"
+    return (*found, "/**")
 
 
 def _discard(table: dict[str, set[str]], key: str, value: str) -> None:

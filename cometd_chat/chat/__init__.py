@@ -12,6 +12,7 @@ from .identity import (
     make_agent_token,
 )
 from .presence import Presence
+from .sessions import Sessions
 
 __all__ = [
     "Agent",
@@ -22,6 +23,7 @@ __all__ = [
     "Customers",
     "IdentityError",
     "Presence",
+    "Sessions",
     "TokenAuth",
     "Transcript",
     "make_agent_token",

@@ -7,15 +7,19 @@ like something that does not exist.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from cometd_chat.bayeux import ABSENT, Message, RefusedError
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
-from cometd_chat.delivery import Delivery
+from cometd_chat.delivery import Delivery, Reading
 from cometd_chat.gms import v1, v2
+from cometd_chat.gms.v2.fields import MOST_CHATS
 from cometd_chat.model import (
     JOINING,
     Draft,
@@ -46,10 +50,14 @@ from cometd_chat.store import (
 
 from .identity import Agent
 from .limits import gms_limits
+from .sessions import Sessions
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "/service/agent"
+
+LATELY = 10.0
+"""Seconds for which changes are remembered: longer than a client is under way."""
 
 _OPEN = frozenset({State.WAITING, State.ACTIVE})
 
@@ -76,6 +84,10 @@ class _List:
     states: frozenset[State]
     service: str
     listed: set[str] = field(default_factory=set)
+
+    @property
+    def packed(self) -> "Wanted":
+        return Wanted(self.states, self.service, self.listed)
 
     def wants(self, session: Session) -> bool:
         """Tell whether the client hears of this; once more when it falls out."""
@@ -104,6 +116,45 @@ class _Desk:
     absences: dict[str, float | None] = field(default_factory=dict)
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """The list that an agent's client follows, on its way to another node."""
+
+    states: frozenset[State]
+    service: str
+    listed: set[str]
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent's client on its way to another node."""
+
+    cursors: list[Reading]
+    absences: dict[str, float | None] | None
+    wanted: Wanted | None
+
+
+class Recent:
+    """The sessions that changed in the last `LATELY` seconds, once it has begun."""
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[str, float] | None = None
+
+    def begin(self) -> None:
+        self._times = OrderedDict()
+
+    def note(self, session_id: str, now: float) -> None:
+        """Remember this change, at `now` in monotonic seconds."""
+        if self._times is None:
+            return
+        self._times[session_id] = now
+        self._times.move_to_end(session_id)
+        while next(iter(self._times.values())) < now - LATELY:
+            self._times.popitem(last=False)
+
+    def names(self) -> set[str]:
+        """Return them."""
+        return set(self._times or ())
+
+
 _Speech: TypeAlias = (
     v2.SendMessage | v2.StartTyping | v2.StopTyping | v2.PushUrl | v2.CustomNotice
 )
@@ -114,15 +165,22 @@ class Agents:
     """The agents' side of every chat, for the agents' clients of this node."""
 
     def __init__(
-        self, store: Store, delivery: Delivery, clock: Clock, live: LiveConfig
+        self,
+        store: Store,
+        sessions: Sessions,
+        delivery: Delivery,
+        clock: Clock,
+        live: LiveConfig,
     ) -> None:
         self._store = store
+        self._sessions = sessions
         self._delivery = delivery
         self._clock = clock
         self._live = live
         self._lists: dict[str, _List] = {}
         self._desks: dict[str, _Desk] = {}
         self._dirty: set[str] = set()
+        self._recent = Recent()
         self._refreshing: asyncio.Task[None] | None = None
         store.watch(self._changed)
 
@@ -153,6 +211,77 @@ class Agents:
             self._lists[new] = wanted
         self._delivery.move(old, new)
 
+    def wants(self, client_id: str) -> tuple[frozenset[State], str] | None:
+        """Return which list of chats the client follows."""
+        wanted = self._lists.get(client_id)
+        return None if wanted is None else (wanted.states, wanted.service)
+
+    def pack(self, client_id: str) -> Desk:
+        """Return what is kept for an agent's client, to go on at another node."""
+        desk, wanted = self._desks.get(client_id), self._lists.get(client_id)
+        return Desk(
+            cursors=self._delivery.pack(client_id),
+            absences=None if desk is None else dict(desk.absences),
+            wanted=None if wanted is None else wanted.packed,
+        )
+
+    async def unpack(
+        self, client_id: str, agent: Agent, desk: Desk, *, whole: bool
+    ) -> None:
+        """Go on with an agent's client that comes from another node.
+
+        Unless `whole`, that node is gone: what waited in its mailbox is lost, and the
+        agent is told anew what his list shows.
+
+        Raises: StoreUnavailableError.
+        """
+        if desk.absences is not None:
+            self._desks[client_id] = _Desk(agent, dict(desk.absences))
+        sessions = await self._known(r.session_id for r in desk.cursors)
+        for reading in desk.cursors:
+            if session := sessions.get(reading.session_id):
+                at = reading if whole else reading.confirmed
+                self._delivery.unpack(client_id, session, _event, at)
+        for session in sessions.values():
+            self._tell_presence(session)
+        if desk.wanted is not None:
+            await self._watch_again(client_id, agent, desk.wanted, whole=whole)
+
+    async def _watch_again(
+        self, client_id: str, agent: Agent, wanted: "Wanted", *, whole: bool
+    ) -> None:
+        known = _List(agent, wanted.states, wanted.service, set(wanted.listed))
+        self._lists[client_id] = known
+        if whole:
+            names = self._recent.names() - self._dirty
+        else:
+            services = {known.service} if known.service else agent.services
+            found = await self._store.sessions(known.states, services, MOST_CHATS)
+            names = known.listed | {session.id for session in found}
+        sessions = (await self._known(sorted(names))).values()
+        lines = [v2.summary(session) for session in sessions if known.wants(session)]
+        if lines:
+            self._post(client_id, v2.chats_data(lines))
+
+    async def _known(self, names: Iterable[str]) -> dict[str, Session]:
+        """Return those of the sessions that are still there.
+
+        Raises: StoreUnavailableError.
+        """
+        gets = (self._store.get(name) for name in names)
+        found = await asyncio.gather(*gets, return_exceptions=True)
+        for problem in found:
+            if isinstance(problem, BaseException) and not isinstance(
+                problem, SessionNotFoundError
+            ):
+                raise problem
+        return {s.id: s for s in found if isinstance(s, Session)}
+
+    def follow(self) -> None:
+        """Remember what changed lately, for clients that come from another node and
+        did not hear of it."""
+        self._recent.begin()
+
     def forget(self, client_id: str) -> None:
         """Drop what is kept for an agent's client that is gone."""
         self._desks.pop(client_id, None)
@@ -170,13 +299,21 @@ class Agents:
         if isinstance(operation, v2.ListChats):
             await self._list(client_id, agent, operation)
             return
-        session = await self._store.get(operation.chat_id)
+        session = await self._session(agent, operation)
         if not agent.serves(session.service):
             raise SessionNotFoundError
         if isinstance(operation, _Part):
             await self._take_part(client_id, agent, operation, session)
         else:
             await self._speak(client_id, agent, operation, session, message)
+
+    async def _session(self, agent: Agent, operation: v2.InChat) -> Session:
+        """Return the chat; what is remembered of it is enough for one who speaks."""
+        if isinstance(operation, _Speech):
+            session = await self._sessions.get(operation.chat_id)
+            if session.open and session.participant(agent.id):
+                return session
+        return await self._store.get(operation.chat_id)
 
     async def _list(
         self, client_id: str, agent: Agent, operation: v2.ListChats
@@ -245,8 +382,25 @@ class Agents:
         """Stop the transcript for all clients of an agent who left."""
         for client_id, desk in self._desks.items():
             if desk.agent.id == agent.id:
-                desk.absences.pop(session.id, None)
-                self._delivery.detach(client_id, session.id)
+                self._stop(client_id, desk, session)
+
+    def _dismiss_gone(self, session: Session) -> None:
+        """Do the same for agents who left on another node.
+
+        Supervisors go on: they may listen without taking part.
+        """
+        for client_id, cursor in self._delivery.watchers(session.id).items():
+            desk = self._desks.get(client_id)
+            if desk is None or desk.agent.role is Role.SUPERVISOR:
+                continue
+            # One who came in while the session was read is not in it yet.
+            current = session.open and session.last >= cursor.session.last
+            if current and session.participant(desk.agent.id) is None:
+                self._stop(client_id, desk, session)
+
+    def _stop(self, client_id: str, desk: _Desk, session: Session) -> None:
+        desk.absences.pop(session.id, None)
+        self._delivery.detach(client_id, session.id)
 
     async def _speak(
         self,
@@ -259,8 +413,12 @@ class Agents:
         part = _part_of(agent, session)
         draft = self._spoken(session, part, operation)
         once = self._once(agent, operation.local_id, client_id, message)
-        done = await self._store.append(session.id, [draft], once=once)
-        if operation.local_id:
+        if not operation.local_id:
+            await self._store.append(session.id, [draft], once=once)
+            return
+        # The entry and its receipt in one response, or they would cost two polls.
+        with self._delivery.together(client_id):
+            done = await self._store.append(session.id, [draft], once=once)
             self._answer(client_id, session, operation, done.position)
 
     def _once(
@@ -295,7 +453,6 @@ class Agents:
     def _message(
         self, session: Session, part: Participant, operation: v2.SendMessage
     ) -> Draft:
-        muted = bool((operation.push or {}).get("disabled"))
         return Draft(
             kind=EntryKind.MESSAGE,
             role=part.role,
@@ -304,7 +461,8 @@ class Agents:
             at=self._clock.time(),
             text=operation.text,
             message_type=operation.message_type,
-            notable=not muted and self._notable(session, EntryKind.MESSAGE),
+            notable=operation.pushed and self._notable(session, EntryKind.MESSAGE),
+            push=operation.push,
         )
 
     def _draft(
@@ -373,6 +531,8 @@ class Agents:
         return RefusedError(code, text)
 
     def _changed(self, change: Change) -> None:
+        if change.altered or _listed(change):
+            self._recent.note(change.session_id, self._clock.monotonic())
         if not change.altered and not (self._lists and _listed(change)):
             return
         if not self._desks:
@@ -385,7 +545,8 @@ class Agents:
         """Tell agents what changed; changes gather while the store is read."""
         while self._dirty:
             dirty, self._dirty = self._dirty, set()
-            found = [await self._found(session_id) for session_id in sorted(dirty)]
+            # Together: a store that is far away has many at once after a fault.
+            found = await asyncio.gather(*map(self._found, sorted(dirty)))
             self._tell([session for session in found if session])
 
     async def _found(self, session_id: str) -> Session | None:
@@ -399,10 +560,15 @@ class Agents:
         return None
 
     def _tell(self, sessions: Sequence[Session]) -> None:
+        lines = {session.id: v2.summary(session) for session in sessions}
+        told: dict[tuple[str, ...], bytes] = {}
         for client_id, wanted in list(self._lists.items()):
-            if chats := [v2.summary(s) for s in sessions if wanted.wants(s)]:
-                self._post(client_id, v2.chats_data(chats))
+            if wants := tuple(s.id for s in sessions if wanted.wants(s)):
+                if wants not in told:  # many agents see the same chats
+                    told[wants] = v2.chats_data([lines[name] for name in wants])
+                self._post(client_id, told[wants])
         for session in sessions:
+            self._dismiss_gone(session)
             self._tell_presence(session)
 
     def _tell_presence(self, session: Session) -> None:

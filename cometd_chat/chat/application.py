@@ -1,27 +1,41 @@
 """The chat as a Bayeux server sees it: who may come in, subscribe and publish."""
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw
 
 from cometd_chat.bayeux import (
+    EVERYBODY,
     Broadcast,
     Client,
     Ext,
+    Hearers,
+    Mail,
     Message,
     Peer,
     RefusedError,
     extensions,
 )
 from cometd_chat.clock import Clock
-from cometd_chat.delivery import Cursor, Delivery
+from cometd_chat.delivery import Cursor, Delivery, Mark
 from cometd_chat.gms.values import LARGEST_POSITION, read_position
 from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .agents import CHANNEL as AGENTS_CHANNEL
-from .agents import Agents
-from .customers import Customers, Goodbye
+from .agents import Agents, Desk
+from .customers import Customers, Goodbye, Reader
 from .identity import Agent, AuthHook, Customer, IdentityError
 
 log = logging.getLogger(__name__)
@@ -33,6 +47,38 @@ MOST_UNREAD = 99_999
 
 NEWEST = LARGEST_POSITION
 """Stands for the end of a transcript, wherever that is."""
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client has published, on its way to all nodes."""
+
+    channel: str
+    data: bytes
+    sender: str
+    ext: Ext | None = None
+
+
+Relay: TypeAlias = Callable[[Published], Coroutine[Any, Any, None]]
+"""Takes what was published to `ChatApplication.broadcast` of all nodes.
+
+Raises: RefusedError.
+"""
+
+
+class Luggage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client takes along to another node."""
+
+    customer: Customer | None
+    agent: Agent | None
+    names: frozenset[str]
+    reader: Reader | None
+    desk: Desk | None
+    mail: Mail | None
+    marks: dict[int, tuple[int, dict[str, int]]]
+
+    @property
+    def identity(self) -> Agent | Customer:
+        return self.agent or self.customer or Customer()
 
 
 class ChatApplication:
@@ -50,6 +96,7 @@ class ChatApplication:
         self._customers = customers
         self._agents = agents
         self._delivery = delivery
+        self.relay: Relay | None = None
         self._broadcast = broadcast
         self._auth = auth
         self._clock = clock
@@ -116,25 +163,127 @@ class ChatApplication:
         if CUSTOMERS_CHANNEL in names and isinstance(client.identity, Customer):
             await self._say_goodbye(client, Goodbye())
 
-    async def publish(self, client: Client, message: Message) -> None:
-        if message.channel == AGENTS_CHANNEL and isinstance(client.identity, Agent):
-            await self._agents.operate(client.id, client.identity, message)
-            return
-        if not self._broadcasts(message.channel):
-            raise RefusedError(403, "Publish denied", message.channel)
-        self._broadcast.publish(
-            message.channel,
-            message.data,
-            sender=client.id,
-            now=self._clock.monotonic(),
-            ext=extensions.passed_on(message),
+    def publish(
+        self, client: Client, message: Message
+    ) -> Coroutine[Any, Any, None] | None:
+        channel, data = message.channel, message.data
+        if channel in _OURS:
+            if channel == AGENTS_CHANNEL and isinstance(client.identity, Agent):
+                return self._agents.operate(client.id, client.identity, message)
+            raise RefusedError(403, "Publish denied", channel)
+        ext = extensions.passed_on(message) if message.ext else None
+        if self.relay is None:
+            now = self._clock.monotonic()
+            self._broadcast.publish(channel, data, sender=client.id, now=now, ext=ext)
+            return None
+        self._broadcast.check(channel, data)
+        return self.relay(
+            Published(channel=channel, data=bytes(data), sender=client.id, ext=ext)
         )
+
+    def broadcast(
+        self,
+        published: Published,
+        *,
+        hearers: Hearers = EVERYBODY,
+    ) -> None:
+        """Post what was published to this node's clients; see `Broadcast.publish`."""
+        with contextlib.suppress(RefusedError):  # other nodes' rules may be newer
+            self._broadcast.publish(
+                published.channel,
+                Raw(published.data),
+                sender=published.sender,
+                now=self._clock.monotonic(),
+                ext=published.ext,
+                hearers=hearers,
+            )
+
+    def pack(self, client: Client, *, whole: bool) -> Luggage:
+        """Return what the client needs to go on at another node.
+
+        `whole`: with its mailbox and its marks, and not only what may be kept for
+        the case that this node dies.
+        """
+        now, identity = self._clock.monotonic(), client.identity
+        customer = identity if isinstance(identity, Customer) else None
+        return Luggage(
+            customer=customer,
+            agent=identity if isinstance(identity, Agent) else None,
+            names=self._broadcast.subscriptions.names(client.id),
+            reader=self._customers.pack(client.id) if customer else None,
+            desk=None if customer else self._agents.pack(client.id),
+            mail=self._delivery.pack_mail(client.id, now) if whole else None,
+            marks={n: mark.pack() for n, mark in _marks(client) if whole},
+        )
+
+    def holdings(self, client: Client) -> Hashable:
+        """Return what changes when the record of the client has to be written."""
+        return (
+            frozenset(client.subscriptions),
+            self._broadcast.subscriptions.names(client.id),
+            frozenset(self._delivery.cursors(client.id)),
+            self._customers.reads(client.id),
+            self._agents.wants(client.id),
+        )
+
+    def confirmed(self, client: Client) -> Hashable:
+        """Return what an agent has confirmed; of customers the store knows it."""
+        if isinstance(client.identity, Customer):
+            return None
+        cursors = self._delivery.cursors(client.id)
+        return frozenset((name, cursor.acked) for name, cursor in cursors.items())
+
+    async def unpack(
+        self, client: Client, luggage: Luggage, missed: Iterable[Published] = ()
+    ) -> None:
+        """Let a client of another node go on here.
+
+        `missed` was published while it was on its way.
+
+        Raises: StoreUnavailableError; nothing of the client is left then.
+        """
+        self._broadcast.subscribe(client.id, filter(self._broadcasts, luggage.names))
+        if luggage.mail is not None:
+            now = self._clock.monotonic()
+            self._delivery.unpack_mail(client.id, luggage.mail, now)
+        for published in missed:
+            self.broadcast(published, hearers=Hearers(only=client.id))
+        try:
+            await self._unpack_chats(client, luggage, whole=luggage.mail is not None)
+        except BaseException:
+            self.part(client)
+            raise
+        for number, (mail, sent) in luggage.marks.items():
+            client.marks[number] = self._delivery.unpack_mark(client.id, mail, sent)
+
+    async def _unpack_chats(
+        self, client: Client, luggage: Luggage, *, whole: bool
+    ) -> None:
+        if luggage.customer and luggage.reader:
+            user = luggage.customer.user
+            await self._customers.unpack(client.id, user, luggage.reader, whole=whole)
+        if luggage.agent and luggage.desk:
+            await self._agents.unpack(
+                client.id, luggage.agent, luggage.desk, whole=whole
+            )
+
+    def deliver(self, client_id: str, event: bytes) -> None:
+        """Put an event that another node sends into the mailbox of a client."""
+        self._delivery.post(client_id, event)
+
+    def part(self, client: Client) -> None:
+        """Forget a client that goes on at another node, without any sign of it."""
+        self._customers.deafen(client.id)
+        self._agents.forget(client.id)
+        self._delivery.forget(client.id)
+        self._broadcast.forget(client.id)
 
     def connect(
         self, client: Client, message: Message
     ) -> Coroutine[Any, Any, None] | None:
-        finished = self._delivery.acknowledge(client.id, _position(message))
-        if not isinstance(client.identity, Customer):
+        position = _position(message) if message.ext else None
+        finished = self._delivery.acknowledge(client.id, position)
+        if finished is None or not isinstance(client.identity, Customer):
             return None
         if not finished and self._customers.noted(client.id):
             return None
@@ -233,6 +382,12 @@ _OURS = {CUSTOMERS_CHANNEL, AGENTS_CHANNEL}
 def _channels(identity: object) -> set[str]:
     """Return the chat's channels that are for such a client."""
     return {AGENTS_CHANNEL if isinstance(identity, Agent) else CUSTOMERS_CHANNEL}
+
+
+def _marks(client: Client) -> Iterator[tuple[int, Mark]]:
+    for number, mark in client.marks.items():
+        if isinstance(mark, Mark):
+            yield number, mark
 
 
 def _position(message: Message) -> int | None:

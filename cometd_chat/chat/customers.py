@@ -1,13 +1,17 @@
 """What customers can do: ask for a chat, write, read, come and go."""
 
 import asyncio
+import itertools
+import logging
 import secrets
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
-from cometd_chat.delivery import Cursor, Delivery, Form
+from cometd_chat.delivery import Cursor, Delivery, Form, Reading
 from cometd_chat.gms import v1
 from cometd_chat.model import (
     CUSTOMER,
@@ -22,9 +26,19 @@ from cometd_chat.model import (
     Session,
 )
 from cometd_chat.push.quiet import is_quiet_hours, is_zone
-from cometd_chat.store import Appended, Once, SessionNotFoundError, Store
+from cometd_chat.store import (
+    Appended,
+    Change,
+    Once,
+    SessionNotFoundError,
+    Store,
+    StoreUnavailableError,
+)
 
-from .presence import Presence
+from .presence import Lease, Presence
+from .sessions import Sessions
+
+log = logging.getLogger(__name__)
 
 
 def new_id() -> str:
@@ -32,8 +46,16 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transcript:
+_RUN = secrets.token_hex(8)
+_NUMBERS = itertools.count()
+
+
+def _event_id() -> str:
+    """Return a name for an event that no other event has; it is no secret."""
+    return f"{_RUN}{next(_NUMBERS):016x}"
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """A session, some of its entries, and the position that goes with them."""
 
     session: Session
@@ -50,43 +72,74 @@ class Goodbye:
     unread: int | None = None
 
 
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's client on its way: what it `reads` (a user, or a session's key),
+    how far it is, and its leases by session id."""
+
+    reads: str | None
+    cursors: list[Reading]
+    leases: dict[str, Lease]
+
+
 class Customers:
     """The customers' side of every chat. The key of a session is its password."""
 
     def __init__(
         self,
         store: Store,
+        sessions: Sessions,
         delivery: Delivery,
         presence: Presence,
         clock: Clock,
         live: LiveConfig,
     ) -> None:
         self._store = store
+        self._sessions = sessions
         self._delivery = delivery
         self._presence = presence
         self._clock = clock
         self._live = live
         self._readers: dict[str, str] = {}
+        self._opening: set[asyncio.Task[None]] = set()
 
     async def session(self, key: str, user: str) -> Session:
         """Return the session of this key, unless it is another user's.
 
         Raises: SessionNotFoundError.
         """
-        session = await self._store.find(key)
-        if _foreign(session, user):
-            raise SessionNotFoundError
-        return session
+        return _own(await self._store.find(key), user)
 
-    async def create(self, service: str, user: str, profile: Profile) -> Session:
+    async def speaker(self, key: str, user: str) -> Session:
+        """Return the session for somebody who will write; it may be old in what
+        entries change (`Sessions`).
+
+        Raises: SessionNotFoundError.
+        """
+        session = await self._sessions.find(key)
+        if not session.open:  # perhaps it is by now
+            session = await self._store.find(key)
+        return _own(session, user)
+
+    async def fresh(self, session: Session) -> Session:
+        """Return the session as it stands now.
+
+        Raises: SessionNotFoundError.
+        """
+        return await self._store.get(session.id)
+
+    async def create(
+        self, service: str, user: str, profile: Profile, device: Device | None = None
+    ) -> Session:
         """Begin a service session, in which one chat can be asked for."""
+        now = self._clock.time()
         session = Session(
             id=new_id(),
             key=new_id(),
             service=service,
             user=user,
-            created_at=self._clock.time(),
+            created_at=now,
             profile=profile,
+            devices=(replace(device, registered_at=now),) if device else (),
         )
         await self._store.create(session)
         return session
@@ -144,6 +197,19 @@ class Customers:
     async def deregister(self, session: Session, device_id: str | None) -> None:
         """Take a device, or all, from the customer; what was queued is dropped."""
         await self._store.deregister_device(session.id, device_id)
+
+    async def confirm_push(
+        self, session: Session, push_id: str, *, opened: bool
+    ) -> None:
+        """Note the app's word about a push.
+
+        Raises: V1Error (404) for a push that was not sent for this chat.
+        """
+        now = self._clock.time()
+        if not await self._store.confirm_push(session.id, push_id, now, opened=opened):
+            raise v1.V1Error(
+                "No such push", status=404, exception="PushNotFoundException"
+            )
 
     async def end(self, session: Session) -> Session:
         """End the chat; ending again changes nothing.
@@ -206,6 +272,50 @@ class Customers:
         for session_id, cursor in self._delivery.cursors(new).items():
             await self._presence.gone(session_id, old, cursor.acked, None)
 
+    def reads(self, client_id: str) -> str | None:
+        """Return what the client listens to: a user, or a session's key."""
+        return self._readers.get(client_id)
+
+    def pack(self, client_id: str) -> Reader:
+        """Return what the client reads, to go on at another node."""
+        cursors = self._delivery.pack(client_id)
+        leases = {
+            r.session_id: self._presence.pack(r.session_id, client_id) for r in cursors
+        }
+        return Reader(
+            reads=self._readers.get(client_id),
+            cursors=cursors,
+            leases={name: lease for name, lease in leases.items() if lease},
+        )
+
+    async def unpack(
+        self, client_id: str, user: str, reader: Reader, *, whole: bool
+    ) -> None:
+        """Go on with the reading of a client that comes from another node.
+
+        Unless `whole`, that node is gone, and what is known of it may be old: the
+        client reads on after what it has acknowledged, as far as the store knows.
+
+        Raises: StoreUnavailableError.
+        """
+        if reader.reads is None:
+            return
+        self._readers[client_id] = reader.reads
+        sessions, opened = await self._read(reader, user)
+        for reading, session in zip(reader.cursors, sessions, strict=True):
+            if session:
+                at = reading if whole else _acknowledged(reading, session)
+                form = self._form(session)
+                self._delivery.unpack(client_id, session, form, at)
+        for session in opened:
+            self._attach(client_id, session, None)
+        for name, lease in reader.leases.items():
+            self._presence.unpack(name, client_id, lease)
+
+    def follow(self) -> None:
+        """Attach those who wait for a chat when it is opened at another node."""
+        self._store.watch(self._changed)
+
     def tip(self, client_id: str) -> int | None:
         """Return the newest position of the one chat that the client reads."""
         cursors = list(self._delivery.cursors(client_id).values())
@@ -221,7 +331,7 @@ class Customers:
     def noted(self, client_id: str) -> bool:
         """Note a poll if that needs no writing now; tell whether it did."""
         cursors = self._delivery.cursors(client_id).items()
-        return all(
+        return not cursors or all(
             self._presence.noted(session_id, client_id, cursor.acked)
             for session_id, cursor in cursors
             if cursor.session.open
@@ -310,14 +420,44 @@ class Customers:
                     form = self._form(session)
                     self._delivery.attach(client_id, session, form, 0)
 
+    async def _read(
+        self, reader: Reader, user: str
+    ) -> tuple[list[Session | None], list[Session]]:
+        """Return what the client reads, and his chats: one may have been opened while
+        the client was on its way.
+
+        At once, for moves wait for it. What changes meanwhile is made good, since
+        cursors begin as stale.
+        """
+        own = user if reader.reads == user else ""
+        known = asyncio.gather(*(self._known(r.session_id) for r in reader.cursors))
+        sessions, chats = await asyncio.gather(known, self._store.of_user(own))
+        return sessions, [chat for chat in chats if chat.open]
+
+    async def _known(self, session_id: str) -> Session | None:
+        try:
+            return await self._store.get(session_id)
+        except SessionNotFoundError:
+            return None
+
+    def _changed(self, change: Change) -> None:
+        if self._readers and _may_open(change):
+            work = asyncio.create_task(self._opened(change.session_id))
+            self._opening.add(work)
+            work.add_done_callback(self._opening.discard)
+
+    async def _opened(self, session_id: str) -> None:
+        try:
+            session = await self._known(session_id)
+        except StoreUnavailableError:
+            log.warning("a chat could not be read to let its customer listen")
+            return
+        if session is not None and session.open:
+            self._attach_readers(session)
+
     def _form(self, session: Session) -> Form:
         chat = self._live.current.chat_service(session.service)
-        index = chat.enable_fast_chat_transcript_refresh
-
-        def notification(session: Session, entries: Sequence[Entry]) -> bytes:
-            return v1.notification(session, entries, new_id(), index=index)
-
-        return notification
+        return _indexed if chat.enable_fast_chat_transcript_refresh else _plain
 
     def _draft(self, kind: EntryKind, nickname: str, text: str = "") -> Draft:
         return Draft(
@@ -328,6 +468,30 @@ class Customers:
             at=self._clock.time(),
             text=text,
         )
+
+
+def _acknowledged(reading: Reading, session: Session) -> Reading:
+    acked = max(reading.acked, session.acked)
+    return Reading(session.id, acked, acked)
+
+
+def _may_open(change: Change) -> bool:
+    """Tell whether this may be the news of a chat that was opened."""
+    return change.altered and bool(change.entries)
+
+
+def _plain(session: Session, entries: Sequence[Entry]) -> bytes:
+    return v1.notification(session, entries, _event_id(), index=False)
+
+
+def _indexed(session: Session, entries: Sequence[Entry]) -> bytes:
+    return v1.notification(session, entries, _event_id(), index=True)
+
+
+def _own(session: Session, user: str) -> Session:
+    if _foreign(session, user):
+        raise SessionNotFoundError
+    return session
 
 
 def _foreign(session: Session, user: str) -> bool:

@@ -10,6 +10,7 @@ once, for agents and pushes depend on them.
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
@@ -23,6 +24,14 @@ REST = "rest"
 class _Lease:
     until: float
     acked: int
+
+
+class Lease(NamedTuple):
+    """A lease on its way to another node; `dirty`: `acked` is to be written."""
+
+    until: float
+    acked: int
+    dirty: bool
 
 
 class Presence:
@@ -95,6 +104,19 @@ class Presence:
         """Forget a lease that is of no interest any more."""
         self._dirty.discard((session_id, client_id))
         self._leases.pop((session_id, client_id), None)
+
+    def pack(self, session_id: str, client_id: str) -> Lease | None:
+        """Return the lease, and whether its position is still to be written."""
+        lease = self._leases.get((session_id, client_id))
+        if lease is None:
+            return None
+        return Lease(lease.until, lease.acked, (session_id, client_id) in self._dirty)
+
+    def unpack(self, session_id: str, client_id: str, lease: Lease) -> None:
+        """Go on with the lease of a client that comes from another node."""
+        self._leases[session_id, client_id] = _Lease(lease.until, lease.acked)
+        if lease.dirty:
+            self._dirty.add((session_id, client_id))
 
     async def flush(self) -> None:
         """Write the acknowledged positions that have moved; call it often."""

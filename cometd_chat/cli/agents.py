@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -25,7 +25,8 @@ from cometd_chat.client import (
     follow_chats,
 )
 from cometd_chat.client import send as send_message
-from cometd_chat.config.kinds import URL, duration
+from cometd_chat.config.kinds import duration
+from cometd_chat.config.places import URL
 
 from .common import config_option, load_or_exit, value
 from .lines import line_of, printable
@@ -33,6 +34,12 @@ from .lines import line_of, printable
 T = TypeVar("T")
 
 TEN_YEARS = 3650 * 86_400
+
+SERVER = replace(URL, allowed="such as http://127.0.0.1:8080")
+
+ADVICE = "`cometd-chat agent token` makes one, with the server's configuration"
+
+_FORBIDDEN = 403
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +119,7 @@ def _as_agent(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option(
         "--url",
-        type=value(URL),
+        type=value(SERVER),
         default="http://127.0.0.1:8080",
         show_default=True,
         help="Address of the server.",
@@ -130,7 +137,10 @@ def _as_agent(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         found = token_file.read().strip() if token_file else token
         if not found:
-            raise click.UsageError("a token is needed: --token-file, or --token")
+            raise click.UsageError(
+                "a token is needed: --token-file, --token or COMETD_CHAT_TOKEN; "
+                "`cometd-chat agent token` makes one"
+            )
         command(line=Line(url=url, token=found), **arguments)
 
     return with_line
@@ -214,7 +224,12 @@ async def _agent(line: Line) -> AsyncIterator[AgentClient]:
     """
     async with ClientSession() as http:
         agent = AgentClient(http, line.url, line.token, _tell_lost)
-        await agent.start()
+        try:
+            await agent.start()
+        except RefusedError as exc:
+            if exc.code != _FORBIDDEN:
+                raise
+            raise RefusedError(exc.code, f"{exc}. {ADVICE}") from None
         try:
             yield agent
         finally:

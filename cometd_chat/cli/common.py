@@ -1,5 +1,8 @@
 """What several commands need: their configuration, and kinds of values."""
 
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +37,13 @@ def value(kind: Kind[T]) -> Callable[[str], T]:
 
     parse.__name__ = kind.noun  # what the help shows
     return parse
+
+
+def program() -> str:
+    """Return what to type for this program; scripts run it from beside the path."""
+    name = click.get_current_context().find_root().info_name or "cometd-chat"
+    known = " " in name or shutil.which(name)
+    return name if known else shlex.quote(sys.argv[0])
 
 
 def load_or_exit(path: Path | None, env: Mapping[str, str]) -> tuple[Config, Origins]:

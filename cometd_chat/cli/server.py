@@ -4,22 +4,29 @@ import asyncio
 import errno
 import os
 import shlex
-import shutil
 import socket
 import ssl
-import sys
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+import uvloop
 
-from cometd_chat import app
+from cometd_chat import app, logs
 from cometd_chat.agent_secret import SecretFileError
 from cometd_chat.config import Config, load
 from cometd_chat.config.check import is_loopback
 from cometd_chat.demo import StepError, play
 from cometd_chat.store import StoreError
+from cometd_chat.web.listener import SharedPort
+from cometd_chat.workers import Seat, Workers
 
-from .common import config_option, load_or_exit
+from .common import config_option, load_or_exit, program
+
+STOPPING = 10.0
+"""Seconds that a worker may take to stop, beyond those that its clients get."""
 
 
 @click.command()
@@ -49,13 +56,35 @@ def serve(path: Path | None, *, demo: bool, host: str | None, port: int | None) 
         env["COMETD_CHAT_AUTH__GMS_USER"] = "trusted"
     config, _ = load_or_exit(path, env)
     try:
-        asyncio.run(
-            app.serve(
-                path, config, env, lambda url: click.echo(_welcome(url, config, path))
-            )
-        )
+        if config.server.workers == 1:
+            _run(app.serve(path, config, env, partial(_welcome, config, path)))
+        else:
+            raise SystemExit(_several(path, config, env))
     except (OSError, StoreError, SecretFileError) as exc:
         raise click.ClickException(_why(exc, config)) from None
+
+
+def _several(path: Path | None, config: Config, env: dict[str, str]) -> int:
+    """Serve by several processes; return the exit status."""
+    server = config.server
+    port = SharedPort(server.host, server.port)
+    logs.set_up(config.log.level, config.log.format)
+
+    def work(seat: Seat) -> None:
+        _run(app.serve(path, config, env, lambda _: seat.ready(), seat))
+
+    return Workers(
+        server.workers,
+        port.bind,
+        work,
+        ready=lambda: _welcome(config, path, port.url(tls=server.tls_cert is not None)),
+        stop_within=(1 + app.RELEASING) * server.shutdown_timeout + STOPPING,
+    ).run()
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving)
 
 
 @click.command()
@@ -98,28 +127,23 @@ def _require_loopback(path: Path | None, env: dict[str, str]) -> None:
         )
 
 
-def _welcome(url: str, config: Config, path: Path | None) -> str:
-    base = f"{url}{config.server.base_path}"
-    command = _command()
+def _welcome(config: Config, path: Path | None, url: str) -> None:
+    base, command = f"{url}{config.server.base_path}", program()
     with_config = f" --config {shlex.quote(str(path))}" if path else ""
-    lines = [
-        f"cometd-chat ready on {url}",
-        f"  CometD           {base}/cometd",
-        f"  GMS Chat API v1  {base}/1/service/<service>",
-        f"  see it work      {command} demo",
-        f"  all options      {command} config doc",
-    ]
-    if config.agents.jwks is None:
-        token = f"{command} agent token{with_config} --name Ann"
-        lines.insert(3, f"  agent's token    {token}")
-    return "\n".join(lines)
-
-
-def _command() -> str:
-    """Return what to type for this program; scripts run it from beside the path."""
-    name = click.get_current_context().find_root().info_name or "cometd-chat"
-    known = " " in name or shutil.which(name)
-    return name if known else shlex.quote(sys.argv[0])
+    lines = {
+        "configuration": path or "no file, so the defaults and the environment",
+        "CometD": f"{base}/cometd",
+        "GMS Chat API v1": f"{base}/1/service/<service>",
+        "agent's token": f"{command} agent token{with_config} --name Ann",
+        "see it work": f"{command} demo",
+        "all options": f"{command} config doc",
+    }
+    if config.agents.jwks is not None:  # others make the tokens
+        del lines["agent's token"]
+    if config.auth.gms_user == "trusted" and not config.server.trusted_proxies:
+        lines["take care"] = "whoever can reach this address can pose as any user"
+    click.echo(f"cometd-chat ready on {url}")
+    click.echo("\n".join(f"  {name:<16} {text}" for name, text in lines.items()))
 
 
 def _why(exc: Exception, config: Config) -> str:

@@ -1,6 +1,7 @@
 """Commands about the configuration: `check-config`, `config`, `init`."""
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ import click
 from cometd_chat.agent_secret import new_secret
 from cometd_chat.config import load, render_doc, render_sample, render_show
 
-from .common import WRONG_CONFIGURATION, config_option, load_or_exit, report
+from .common import WRONG_CONFIGURATION, config_option, load_or_exit, program, report
 
 SAMPLE_NAME = "cometd-chat.ini"
 
@@ -27,9 +28,14 @@ def check_config(path: str | None) -> None:
     report(loaded.problems)
     errors = sum(problem.severity == "error" for problem in loaded.problems)
     warnings = len(loaded.problems) - errors
-    click.echo(f"{path or 'environment'}: {errors} errors, {warnings} warnings")
+    told = f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}"
+    click.echo(f"{path or 'environment'}: {told}")
     if loaded.config is None:
         raise SystemExit(WRONG_CONFIGURATION)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @click.group()
@@ -56,7 +62,7 @@ def doc() -> None:
     click.echo(render_doc(), nl=False)
 
 
-@click.command()
+@click.command(short_help="Write a commented configuration with a fresh secret.")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a commented configuration with a fresh secret for agents' tokens.
@@ -76,7 +82,8 @@ def init(folder: Path) -> None:
         raise click.ClickException(
             f"{path} cannot be written: {exc.strerror}"
         ) from None
-    click.echo(f"{path} is written; only its owner can read it.")
+    click.echo(f"{path} is written; only its owner can read it. Start the server with")
+    click.echo(f"  {program()} serve --config {shlex.quote(str(path))}")
 
 
 COMMANDS = (check_config, config, init)

@@ -7,10 +7,17 @@ or `RefusedError`, after which that would be of no use.
 
 import asyncio
 import itertools
+import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+)
 
 Json: TypeAlias = dict[str, Any]
 
@@ -126,13 +133,20 @@ class BayeuxClient:
             ) as response:
                 return await _messages(response)
         except (ClientError, OSError, TimeoutError) as exc:
-            reason = str(exc) or type(exc).__name__
-            raise LostError(f"no answer from {self._url}: {reason}") from None
+            raise LostError(f"no answer from {self._url}: {_reason(exc)}") from None
 
     def _advised(self, name: str, otherwise: float) -> float:
         """Return a duration of the server's advice in seconds."""
         value = self._advice.get(name)
         return value / 1000 if isinstance(value, int | float) else otherwise
+
+
+def _reason(exc: Exception) -> str:
+    number = exc.os_error.errno if isinstance(exc, ClientConnectorError) else None
+    if number is not None and number > 0:
+        # Its own text repeats the address, and names the TLS context.
+        return os.strerror(number)
+    return str(exc) or type(exc).__name__
 
 
 async def _messages(response: ClientResponse) -> list[Json]:

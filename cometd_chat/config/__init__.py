@@ -16,15 +16,19 @@ from cometd_chat.config.options import (
     ChatOptions,
     LimitOptions,
     LogOptions,
-    ProviderOptions,
-    PushOptions,
-    Reload,
     ServerOptions,
     ServiceOptions,
     StoreOptions,
 )
-from cometd_chat.config.pages import render_doc, render_sample, render_show
+from cometd_chat.config.pages import (
+    render_doc,
+    render_push_options,
+    render_sample,
+    render_show,
+)
+from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.resolve import Config
+from cometd_chat.config.table import Reload
 
 __all__ = [
     "AgentOptions",
@@ -51,6 +55,7 @@ __all__ = [
     "load",
     "loads",
     "render_doc",
+    "render_push_options",
     "render_sample",
     "render_show",
 ]

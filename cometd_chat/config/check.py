@@ -129,6 +129,27 @@ def _customhttp_without_url(config: Config) -> Iterator[Finding]:
         yield "warning", "push", "push_enabled", message
 
 
+def _key_of_one_node(config: Config) -> Iterator[Finding]:
+    agents, url = config.agents, config.store.url
+    if url.startswith("redis") and not (agents.secret or agents.jwks):
+        message = (
+            " needs [agents] secret or jwks: a key that one node made for itself would "
+            "be unknown to the others"
+        )
+        yield "error", "store", "url", message
+
+
+def _workers_of_one_file(config: Config) -> Iterator[Finding]:
+    workers, url = config.server.workers, config.store.url
+    if workers > 1 and not url.startswith("redis"):
+        message = (
+            f" = {workers}: expected 1, as [store] url = {url} is a SQLite file, which "
+            "belongs to one process. Several need a Redis, such as "
+            "redis://cache.example.com:6379"
+        )
+        yield "error", "server", "workers", message
+
+
 Rule: TypeAlias = Callable[[Config], Iterator[Finding]]
 
 RULES: tuple[tuple[frozenset[str], Rule], ...] = (
@@ -139,4 +160,6 @@ RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"agents", "auth"}), _short_secret),
     (frozenset(), _unknown_provider),
     (frozenset({"push"}), _customhttp_without_url),
+    (frozenset({"store", "agents"}), _key_of_one_node),
+    (frozenset({"server", "store"}), _workers_of_one_file),
 )

@@ -1,17 +1,12 @@
 """How the text of an option becomes a value, and what to say when it does not."""
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
-Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class RejectedError(ValueError):
@@ -284,135 +279,3 @@ def names(noun: str, *known: str, least: int = 0) -> Kind[tuple[str, ...]]:
 
 
 TEXTS = listing("list of texts", str)
-
-
-def _network(text: str) -> Network:
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        raise RejectedError(f'"{text}" is no address and no network') from None
-    if network.prefixlen == 0:
-        raise RejectedError(f'"{text}" would trust everybody')
-    if network.network_address != ip_address(text.partition("/")[0]):
-        raise RejectedError(f'"{text}" has bits beyond its mask, expected {network}')
-    return network
-
-
-NETWORKS = listing("list of networks", _network, allowed="such as 10.0.0.0/8")
-
-
-def _channel(text: str) -> str:
-    segments = re.fullmatch(r"/([\w!~()$@-]+)(/[\w!~()$@-]+)*(/\*\*?)?", text, re.ASCII)
-    if not segments:
-        raise RejectedError(f'"{text}" is no channel such as /news or /news/**')
-    if segments[1] in {"meta", "service", "_genesys"}:
-        raise RejectedError(f'"{text}" is not open to broadcasts')
-    return text
-
-
-# Apps in a web view have schemes of their own, such as capacitor://localhost.
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:]+").fullmatch
-
-
-def _origin(text: str) -> str:
-    if not _ORIGIN(text):
-        raise RejectedError
-    return text
-
-
-ORIGINS = listing("list of origins", _origin, allowed="such as https://www.example.com")
-
-CHANNELS = listing("list of channels", _channel, allowed="such as /news or /news/**")
-
-
-# Places
-
-
-def _host(text: str) -> str:
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        labels = r"(?!.*\.[0-9]+$)(?![0-9]+$)[a-z0-9]([a-z0-9_.-]*[a-z0-9])?"
-        if not re.fullmatch(labels, text, re.ASCII | re.IGNORECASE):
-            raise RejectedError from None
-        return text
-
-
-def _guess_host(text: str) -> Iterable[str]:
-    bare = re.sub(r"^\w+://", "", text).partition("/")[0]
-    return (bare.strip("[]"), re.sub(r"\]?:[0-9]*$", "", bare).strip("["))
-
-
-HOST = Kind(
-    noun="address or host name",
-    allowed="without port",
-    parse=_host,
-    guesses=_guess_host,
-)
-
-
-def _base_path(text: str) -> str:
-    if not re.fullmatch(r"(/[\w~-][\w.~-]*)+", text, re.ASCII):
-        raise RejectedError
-    return text
-
-
-BASE_PATH = Kind(
-    noun="path",
-    allowed="such as /genesys",
-    parse=_base_path,
-    guesses=lambda text: ("/" + text.strip("/"),),
-)
-
-
-def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        whole = False
-    if not whole or re.search(r"[\s#]", text):
-        raise RejectedError
-    return text
-
-
-URL = Kind(noun="address", allowed="such as https://push.example.com/hook", parse=_url)
-
-
-def _store_url(text: str) -> str:
-    if re.match(r"redis(s|\+cluster)?://", text):
-        raise RejectedError("this build has no Redis store yet, expected sqlite:///…")
-    if not re.fullmatch(r"sqlite:///[^\n]*[^/\n]", text):
-        raise RejectedError
-    return text
-
-
-def _guess_store_url(text: str) -> Iterable[str]:
-    # no guess from another scheme: a file of that name would surprise everybody
-    path = text.removeprefix("sqlite:").lstrip("/")
-    return () if ":" in path else (f"sqlite:///{path}",)
-
-
-STORE_URL = Kind(
-    noun="store",
-    allowed="such as sqlite:///./data/cometd-chat.db",
-    parse=_store_url,
-    guesses=_guess_store_url,
-)
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not text or "\n" in text:
-        raise RejectedError
-    if re.match(r"https?://", text):
-        raise RejectedError("this build reads no addresses, expected a path")
-    if path.is_dir():
-        raise RejectedError("is a directory, expected a file")
-    if not os.access(path, os.R_OK):
-        there = path.exists()
-        raise RejectedError("not readable by this user" if there else "no such file")
-    return path
-
-
-FILE = Kind(noun="path of a readable file", parse=_file)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cometd_chat.config.options import Option, Reload
 from cometd_chat.config.resolve import Config
 from cometd_chat.config.sections import FIXED, chain, options_of
+from cometd_chat.config.table import Option, Reload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

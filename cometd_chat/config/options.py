@@ -5,27 +5,13 @@ file and the answer to a reload all come from these rows.
 """
 # ruff: noqa: RUF009  # `option` is a dataclass field, which ruff cannot see
 
-import re
-from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from cometd_chat.config.kinds import (
-    BASE_PATH,
     BOOLEAN,
-    CHANNELS,
-    FILE,
-    HOST,
-    NETWORKS,
-    ORIGINS,
     SECRET,
-    STORE_URL,
     TEXT,
-    TEXTS,
-    URL,
-    Kind,
-    Network,
     choice,
     duration,
     integer,
@@ -33,102 +19,20 @@ from cometd_chat.config.kinds import (
     size,
     whole_seconds,
 )
-
-T = TypeVar("T")
-
-EVENTS = (
-    "Notice.TypingStarted",
-    "Notice.TypingStopped",
-    "Notice.Joined",
-    "Notice.Left",
-    "Notice.PushUrl",
-    "Notice.Custom",
-    "Message.Text",
+from cometd_chat.config.places import (
+    BASE_PATH,
+    CHANNELS,
+    FILE,
+    HOST,
+    NETWORKS,
+    ORIGINS,
+    STORE_URL,
+    Network,
 )
-"""Events of GMS Chat API v1 that can cause a push."""
-
-TYPING = ("Notice.TypingStarted", "Notice.TypingStopped")
-
-PROVIDERS = (
-    "android",
-    "gcm",
-    "ios",
-    "httpcb",
-    "orscb",
-    "customhttp",
-    "fcm",
-    "comet",
-    "webpush",
-)
-"""Push types; all but the last are those of the GMS option `pushEnabled`."""
+from cometd_chat.config.table import DAY, EVENTS, KIB, MIB, TYPING, Reload, option
 
 _ONE_QUEUE = "there is one queue, without tenants"
 _V2 = "Chat API v2 is not there yet"
-_RETRIED = "a push is tried again until it expires"
-
-DAY = 86_400
-KIB = 1024
-MIB = 1024 * KIB
-
-
-class Reload(StrEnum):
-    """When a changed option takes effect."""
-
-    LIVE = "live"
-    NEW_SESSIONS = "new-sessions"
-    RESTART = "restart"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One row of the table. `attr` is the field it sets, `name` how it is written.
-
-    `only` names the one section that takes it where its class serves several.
-    `useless` says why the option is accepted but has no effect. `twin`: the value
-    for devices in debug mode.
-    """
-
-    name: str = ""
-    attr: str = ""
-    kind: Kind[Any]
-    default: Any
-    sentence: str
-    reload: Reload = Reload.LIVE
-    only: str = ""
-    useless: str = ""
-    twin: bool = False
-
-    @property
-    def secret(self) -> bool:
-        return self.kind is SECRET
-
-    def show(self, value: object) -> str:
-        """Write a value as the file would have it; nothing is shown of a secret."""
-        if value in (None, "", ()):
-            return ""
-        return "***" if self.secret else without_password(self.kind.show(value))
-
-
-def without_password(text: str) -> str:
-    """Return the text without user and password of the addresses in it."""
-    return re.sub(r"//[^\s,]*@", "//***@", text)
-
-
-def option(kind: Kind[Any], default: T, sentence: str, **more: Any) -> T:
-    """Describe an option of a section; `more` are further fields of `Option`."""
-    row = Option(kind=kind, default=default, sentence=sentence, **more)
-    return field(default=default, repr=not row.secret, metadata={_ROW: row})
-
-
-_ROW = "option"
-
-
-def rows(kind: type[Any]) -> tuple[Option, ...]:
-    """Return the options of a class, in the order they are written."""
-    return tuple(
-        replace(f.metadata[_ROW], attr=f.name, name=f.metadata[_ROW].name or f.name)
-        for f in fields(kind)
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +51,13 @@ class ServerOptions:
         "Port to listen on; 0 takes a free one.",
         reload=Reload.RESTART,
     )
+    workers: int = option(
+        integer(1, 256, "processes"),
+        1,
+        "Processes that serve the port together, one for each core; more than 1 need "
+        "Redis.",
+        reload=Reload.RESTART,
+    )
     base_path: str = option(
         BASE_PATH,
         "/genesys",
@@ -156,8 +67,7 @@ class ServerOptions:
     trusted_proxies: tuple[Network, ...] = option(
         NETWORKS,
         (),
-        "Networks of the reverse proxies whose forwarding headers are believed.",
-        reload=Reload.RESTART,
+        "Networks of the reverse proxies from which the header gms_user is believed.",
     )
     allowed_origins: tuple[str, ...] = option(
         ORIGINS,
@@ -187,6 +97,13 @@ class ServerOptions:
         duration(0.1, 300),
         10.0,
         "Time within which the body of a request must have arrived.",
+        reload=Reload.RESTART,
+    )
+    front: bool = option(
+        BOOLEAN,
+        True,
+        "Whether plain requests of Bayeux and in chats are answered before aiohttp "
+        "sees them, at a fraction of the cost; all others are aiohttp's.",
         reload=Reload.RESTART,
     )
 
@@ -284,11 +201,13 @@ class BayeuxOptions:
         "lax",
         "SameSite of the cookie BAYEUX_BROWSER, which tells browsers apart; none is "
         "for pages of other sites and needs HTTPS; off sets no cookie.",
+        reload=Reload.RESTART,
     )
     browser_cookie_partitioned: bool = option(
         BOOLEAN,
         False,
         "Makes the cookie Partitioned, for browsers that block others in frames.",
+        reload=Reload.RESTART,
     )
     handshakes_per_second: int = option(
         integer(1, 1_000_000, "handshakes"),
@@ -316,7 +235,39 @@ class StoreOptions:
     url: str = option(
         STORE_URL,
         "sqlite:///./data/cometd-chat.db",
-        "Database; three slashes start a relative path, four an absolute one.",
+        "Database: a file (three slashes start a relative path, four an absolute one), "
+        "or Redis: redis://, rediss:// with TLS, redis+cluster://.",
+        reload=Reload.RESTART,
+    )
+    user: str = option(
+        TEXT,
+        "",
+        "User at Redis, where it is not in the URL.",
+        reload=Reload.RESTART,
+    )
+    password: str = option(
+        SECRET,
+        "",
+        "Password at Redis, where it is not in the URL.",
+        reload=Reload.RESTART,
+    )
+    prefix: str = option(
+        TEXT,
+        "chat",
+        "What all keys at Redis begin with.",
+        reload=Reload.RESTART,
+    )
+    durability: str = option(
+        choice("relaxed", "durable", "replicated"),
+        "durable",
+        "When Redis has stored a message: relaxed in memory, durable on its disk, "
+        "replicated at one replica too.",
+        reload=Reload.RESTART,
+    )
+    allow_volatile: bool = option(
+        BOOLEAN,
+        False,
+        "Starts on a Redis that loses chats when it stops or is full.",
         reload=Reload.RESTART,
     )
     max_entries: int = option(
@@ -520,6 +471,18 @@ class ServiceOptions:
         "Text of the push.",
         name="_client_timeout_notification_message",
     )
+    client_timeout_notification_title: str = option(
+        TEXT,
+        "",
+        "Title of the push; those of the provider win.",
+        name="_client_timeout_notification_title",
+    )
+    push: bool = option(
+        BOOLEAN,
+        True,
+        "Whether absent customers get pushes. What comes while it is off is never "
+        "pushed.",
+    )
     agent_timeout_notification_message: str = option(
         TEXT,
         "customer is not online",
@@ -560,287 +523,4 @@ class ServiceOptions:
         reload=Reload.NEW_SESSIONS,
         name="_ttl",
         useless="[store] new_retention says it for all services",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushOptions:
-    """Pushes to customers who are absent."""
-
-    push_enabled: tuple[str, ...] = option(
-        names("provider", *PROVIDERS),
-        ("comet",),
-        "Push types that are on; an empty list switches all pushes off.",
-        reload=Reload.RESTART,
-        name="pushEnabled",
-    )
-    default_subscription_expiration: int = option(
-        whole_seconds(30, 365 * DAY),
-        30,
-        "Life of a subscription to notifications that names none.",
-        reload=Reload.NEW_SESSIONS,
-        name="defaultSubscriptionExpiration",
-    )
-    filtering_chat_events: tuple[str, ...] = option(
-        names("event", *EVENTS),
-        TYPING,
-        "Events that cause no push, for services that do not say it themselves.",
-    )
-    default_provider: str = option(
-        TEXT,
-        "",
-        "Provider of devices and services that name none.",
-        name="defaultProvider",
-    )
-    localization_file_location: Path | None = option(
-        FILE,
-        None,
-        "File with the texts of pushes in other languages.",
-        name="localizationFileLocation",
-    )
-
-
-_GCM = "Google closed GCM in 2019; use fcm.credentials_file"
-_FCM = "Google closed this interface in 2024; use fcm.credentials_file"
-_ALERT = "apple.alertMessage."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderOptions:
-    """How one provider sends pushes; each option may have a twin `debug.<option>`."""
-
-    coalesce: float = option(
-        duration(0, 3600),
-        0.0,
-        "Time in which the entries after a first push are put into one more.",
-    )
-    apns_key_file: Path | None = option(
-        FILE,
-        None,
-        "Key (.p8) with which tokens for APNs are signed.",
-        name="apns.key_file",
-    )
-    apns_key_id: str = option(
-        TEXT,
-        "",
-        "Apple's id of that key.",
-        name="apns.key_id",
-    )
-    apns_team_id: str = option(
-        TEXT,
-        "",
-        "Apple's id of the developer team.",
-        name="apns.team_id",
-    )
-    apns_topic: str = option(
-        TEXT,
-        "",
-        "Bundle id of the app.",
-        name="apns.topic",
-    )
-    apns_server: str = option(
-        URL,
-        "https://api.push.apple.com",
-        "Address of APNs; the sandbox has its own.",
-        name="apns.server",
-    )
-    apns_proxy: str = option(
-        URL,
-        "",
-        "Address of an HTTP proxy on the way to APNs.",
-        name="apns.proxy",
-    )
-    apple_keystore: Path | None = option(
-        FILE,
-        None,
-        "Certificate (.p12) for APNs, in place of a key.",
-        name="apple.keystore",
-    )
-    apple_keystore_password: str = option(
-        SECRET,
-        "",
-        "Password of apple.keystore.",
-        name="apple.keystorePassword",
-    )
-    apple_title: str = option(
-        TEXT,
-        "",
-        "Title of the alert.",
-        name="apple.title",
-    )
-    apple_alert: str = option(
-        TEXT,
-        "",
-        "Alert that is one text.",
-        name="apple.alert",
-    )
-    apple_alert_message_body: str = option(
-        TEXT,
-        "",
-        "Body of the alert; empty is the text of the push.",
-        name=f"{_ALERT}body",
-    )
-    apple_alert_message_action_loc_key: str = option(
-        TEXT,
-        "",
-        "Key of the localised name of the alert's button.",
-        name=f"{_ALERT}action-loc-key",
-    )
-    apple_alert_message_loc_key: str = option(
-        TEXT,
-        "",
-        "Key of the localised body.",
-        name=f"{_ALERT}loc-key",
-    )
-    apple_alert_message_loc_args: tuple[str, ...] = option(
-        TEXTS,
-        (),
-        "Values for the places in the localised body.",
-        name=f"{_ALERT}loc-args",
-    )
-    apple_alert_message_loc_argument_names: tuple[str, ...] = option(
-        TEXTS,
-        (),
-        "Names of the values for the places in the localised body.",
-        name=f"{_ALERT}loc-argument-names",
-        useless="apple.alertMessage.loc-args has the values",
-    )
-    apple_alert_message_launch_image: str = option(
-        TEXT,
-        "",
-        "Image shown while the app starts.",
-        name=f"{_ALERT}launch-image",
-    )
-    apple_badge: int | None = option(
-        integer(0, 99_999, "number"),
-        None,
-        "Number on the app's icon; without it, the unread entries.",
-        name="apple.badge",
-    )
-    apple_sound: str = option(
-        TEXT,
-        "",
-        "Sound of the alert.",
-        name="apple.sound",
-    )
-    apple_content_available: bool = option(
-        BOOLEAN,
-        False,
-        "Wakes the app in the background.",
-        name="apple.content-available",
-    )
-    fcm_credentials_file: Path | None = option(
-        FILE,
-        None,
-        "Service account (JSON) for FCM.",
-        name="fcm.credentials_file",
-    )
-    fcm_endpoint: str = option(
-        URL,
-        "https://fcm.googleapis.com",
-        "Address of FCM.",
-        name="fcm.endpoint",
-    )
-    fcm_api_key: str = option(
-        SECRET,
-        "",
-        "Server key of the old FCM interface.",
-        name="fcm.apiKey",
-        useless=_FCM,
-    )
-    fcm_title: str = option(
-        TEXT,
-        "",
-        "Title of the notification.",
-        name="fcm.title",
-    )
-    fcm_body: str = option(
-        TEXT,
-        "",
-        "Body of the notification.",
-        name="fcm.body",
-    )
-    android_gcm_api_key: str = option(
-        SECRET,
-        "",
-        "Server key of GCM.",
-        name="android.gcm.apiKey",
-        useless=_GCM,
-    )
-    android_gcm_retry_number: int = option(
-        integer(0, 100, "number"),
-        2,
-        "How often a push to Android is tried again.",
-        name="android.gcm.retryNumber",
-        useless=_RETRIED,
-    )
-    android_collapse_key: str = option(
-        TEXT,
-        "",
-        "Pushes with the same key replace each other on the device.",
-        name="android.collapseKey",
-    )
-    android_delay_while_idle: bool = option(
-        BOOLEAN,
-        False,
-        "Lets a push wait until the device is used.",
-        name="android.delayWhileIdle",
-        useless="Google ignores it since 2016",
-    )
-    android_ssl_trust_all: bool = option(
-        BOOLEAN,
-        False,
-        "Trusts every certificate.",
-        name="android.ssl_trust_all",
-        useless="certificates are always checked",
-    )
-    android_unavailability_retry_timeout: int = option(
-        whole_seconds(1, DAY),
-        120,
-        "Time until the next try when Google does not answer.",
-        name="android.unavailability_retry_timeout",
-        useless=_RETRIED,
-    )
-    customhttp_url: str = option(
-        URL,
-        "",
-        "Address that pushes of type customhttp are posted to.",
-        name="customhttp.url",
-    )
-    customhttp_message: str = option(
-        TEXT,
-        "",
-        "Fixed text in place of the message.",
-        name="customhttp.message",
-    )
-    customhttp_secret: str = option(
-        SECRET,
-        "",
-        "Key with which posts to customhttp.url are signed (Standard Webhooks).",
-        name="customhttp.secret",
-    )
-    httpcb_hosts: tuple[str, ...] = option(
-        TEXTS,
-        (),
-        "Hosts, or *.domain, that pushes of type httpcb may be posted to.",
-        name="httpcb.hosts",
-    )
-    webpush_hosts: tuple[str, ...] = option(
-        TEXTS,
-        (),
-        "Further hosts, or *.domain, of push services that browsers may name; "
-        "those of Apple, Google, Microsoft and Mozilla always may.",
-        name="webpush.hosts",
-    )
-    webpush_subject: str = option(
-        TEXT,
-        "mailto:postmaster@localhost",
-        "Whom push services write to about this server (RFC 8292).",
-        name="webpush.subject",
-    )
-    webpush_vapid_key_file: Path | None = option(
-        FILE,
-        None,
-        "Private key (PEM) that identifies this server to browsers (RFC 8292).",
-        name="webpush.vapid_key_file",
     )

@@ -5,9 +5,10 @@ from textwrap import fill
 
 from cometd_chat.config.check import NOWHERE, Origins
 from cometd_chat.config.live import effective
-from cometd_chat.config.options import Option, rows
+from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.resolve import Config
 from cometd_chat.config.sections import FIXED, SECTIONS, Section, section_of
+from cometd_chat.config.table import Option, rows
 
 INTRODUCTION = """\
 # Configuration
@@ -94,6 +95,40 @@ def _meaning(option: Option) -> str:
     if option.useless:
         return f"{option.sentence} Has no effect: {option.useless}."
     return option.sentence
+
+
+_TYPES = {
+    "apns": "ios",
+    "apple": "ios",
+    "fcm": "fcm",
+    "android": "fcm",
+    "customhttp": "customhttp",
+    "httpcb": "httpcb",
+    "webpush": "webpush",
+}
+"""Push types by the first word of the options that are theirs alone."""
+
+
+def render_push_options() -> str:
+    """Return the options of [push] and of providers as a table of Markdown."""
+    lines = ["| Option | Type | Default | Example | Used by | Meaning |"]
+    lines += ["|---|---|---|---|---|---|"]
+    options = [o for o in (*rows(PushOptions), *rows(ProviderOptions)) if not o.useless]
+    return "\n".join((*lines, *map(_push_cells, options)))
+
+
+def _push_cells(option: Option) -> str:
+    default = option.show(option.default)
+    used_by = option.used_by or _TYPES.get(option.name.split(".")[0], "all")
+    cells = (
+        f"`{option.name}`",
+        option.kind.expected,
+        f"`{default}`" if default else "none",
+        f"`{option.example}`",
+        used_by,
+        option.sentence,
+    )
+    return "| " + " | ".join(cells) + " |"
 
 
 def render_sample() -> str:

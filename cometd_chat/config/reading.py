@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from cometd_chat.config.kinds import RejectedError, unquoted, without_comment
-from cometd_chat.config.options import Option, without_password
 from cometd_chat.config.sections import SECTIONS, Section
+from cometd_chat.config.table import Option, without_password
 
 FROM_FILE = "_file"
 """What the name of an option with the path of a secret ends with."""

@@ -18,12 +18,11 @@ from cometd_chat.config.options import (
     ChatOptions,
     LimitOptions,
     LogOptions,
-    ProviderOptions,
-    PushOptions,
     ServerOptions,
     ServiceOptions,
     StoreOptions,
 )
+from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.sections import (
     DEBUG,
     chat_chain,
@@ -55,6 +54,13 @@ class Config:
     chat: ChatOptions = ChatOptions()
     push: PushOptions = PushOptions()
     layers: Layers = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    _services: dict[str, ServiceOptions] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    _chats: dict[str, ChatOptions] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -72,11 +78,21 @@ class Config:
 
     def service(self, name: str) -> ServiceOptions:
         """Return the options of a service; unknown names get the defaults."""
-        return _made(ServiceOptions, self.laid(service_chain(name)))
+        # Customers invent names: only those that the file has are remembered.
+        if not self.layers.keys() & {f"chat.{name}", f"service.{name}"}:
+            name = ""
+        if name not in self._services:
+            made = _made(ServiceOptions, self.laid(service_chain(name)))
+            self._services[name] = made
+        return self._services[name]
 
     def chat_service(self, name: str) -> ChatOptions:
         """Return the options of a service's chats; unknown names get [chat]."""
-        return _made(ChatOptions, self.laid(chat_chain(name)))
+        if f"chat.{name}" not in self.layers:  # as above
+            name = ""
+        if name not in self._chats:
+            self._chats[name] = _made(ChatOptions, self.laid(chat_chain(name)))
+        return self._chats[name]
 
     def provider(
         self, name: str, event: str = "", *, debug: bool = False

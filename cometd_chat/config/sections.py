@@ -14,14 +14,12 @@ from cometd_chat.config.options import (
     ChatOptions,
     LimitOptions,
     LogOptions,
-    Option,
-    ProviderOptions,
-    PushOptions,
     ServerOptions,
     ServiceOptions,
     StoreOptions,
-    rows,
 )
+from cometd_chat.config.push_options import ProviderOptions, PushOptions
+from cometd_chat.config.table import Option, rows
 
 DEBUG = "debug."
 """What the names of options for devices in debug mode begin with."""

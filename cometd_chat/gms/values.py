@@ -1,7 +1,8 @@
 """What both versions of the Chat API read and write in the same way."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cometd_chat.model import CUSTOMER
 
@@ -20,8 +21,7 @@ ALIAS = "1"
 """The `alias` of every reply: clients see one server, whichever node answers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one request may bring: bytes of UTF-8, and a number of user data keys.
 
     `text` is for messages, `nickname` for names of people, `user_data` for all keys

@@ -35,12 +35,14 @@ class Notification:
     service id), `position` is the newest entry told about. `lines` are the unheard
     entries, oldest first; a provider leaves the oldest out when they do not fit.
     `badge` None leaves the badge alone; `silent` shows nothing, it only sets the
-    badge. `expires_at` is wall time in seconds. `apns`, `android` and `webpush` are
-    passed through to these services.
+    badge; `bare` names chat and position, with words only where a service shows
+    nothing without them. `expires_at` is wall time in seconds. `apns`, `android` and
+    `webpush` are passed through to these services.
     """
 
     id: str
     chat: str = field(repr=False)
+    service: str = ""
     position: int
     title: str = field(default="", repr=False)
     body: str = field(repr=False)
@@ -57,6 +59,7 @@ class Notification:
     interruption: str = ""
     android_channel: str = ""
     silent: bool = False
+    bare: bool = False
     expires_at: float
     apns: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     android: Mapping[str, Any] = field(default_factory=lambda: NOTHING)

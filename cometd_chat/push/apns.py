@@ -13,7 +13,7 @@ from aioapns.common import NotificationRequest, PushType
 from aioapns.exceptions import ConnectionClosed
 
 from cometd_chat.clock import Clock
-from cometd_chat.config.options import ProviderOptions
+from cometd_chat.config.push_options import ProviderOptions
 from cometd_chat.model import Device
 from cometd_chat.push import (
     DeadDevice,

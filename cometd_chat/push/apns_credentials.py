@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from cometd_chat.clock import Clock
-from cometd_chat.config.options import ProviderOptions
+from cometd_chat.config.push_options import ProviderOptions
 
 YOUNGEST_RENEWAL = 20 * 60
 """Apple refuses teams that sign tokens more often (TooManyProviderTokenUpdates)."""

@@ -16,7 +16,7 @@ from cometd_chat.push import (
     Outcome,
     Retry,
 )
-from cometd_chat.push.guard import seconds_until
+from cometd_chat.push.verdicts import seconds_until
 
 
 class Reply(NotificationResult):

@@ -1,11 +1,7 @@
-"""What a push says: unheard entries and options to one notification per device. Pure.
-
-Texts come from the options of the provider and the event, in the language of the
-device where there is a localisation file.
-"""
+"""What is pushed: unheard entries and options to one job per device. Pure."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +9,18 @@ from msgspec import json
 
 from cometd_chat.config import Config, ProviderOptions
 from cometd_chat.gms import v1
-from cometd_chat.model import Device, Entry, NewJob, Session
+from cometd_chat.model import Device, Entry, NewJob, PushOverride, Session
 
 from . import TAG, Line, Notification
+from .payloads import merged
 from .quiet import quiet_until
+from .wording import Texts, Wording, configured, conversation, wanted
 
 LIFE = 86_400.0
 """Seconds from its first moment after which a push is of no interest any more."""
+
+LIFE_OF_BADGE = 3_600.0
+"""Seconds for which a number that went down is worth a silent push."""
 
 LINES = 100
 """Entries that one push tells at most: the newest. No payload has room for more."""
@@ -34,11 +35,11 @@ _FAMILIES = {
     "customhttp": "customhttp",
     "httpcb": "httpcb",
     "webpush": "webpush",
+    "comet": "comet",
 }
 """What sends to devices of a type; the other types of GMS get nothing."""
 
-Texts = Mapping[str, Mapping[str, str]]
-"""Texts by language and key, as the localisation file has them."""
+_NO_WISH = PushOverride()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,16 @@ class Receiver:
 
 def receivers(config: Config, session: Session) -> list[Receiver]:
     """Return the devices of the customer that want pushes and can get them."""
+    if not config.service(session.service).push:
+        return []
+    return [one for one in _served(config, session) if not one.device.muted]
+
+
+def _served(config: Config, session: Session) -> list[Receiver]:
     found = []
     for device in session.devices:
         name = _provider(config, session, device)
-        sender = _sender(config, device, name)
-        if sender and not device.muted:
+        if sender := _sender(config, device, name):
             options = config.provider(name, TAG, debug=device.debug)
             found.append(Receiver(device=device, sender=sender, options=options))
     return found
@@ -114,31 +120,137 @@ def compose(
     """Return what this device is told.
 
     The id follows from chat, position and device, so that the same push has the same
-    id whoever sends it, however often.
+    id whoever sends it, however often. Of several entries told together, the newest
+    that has a wish of its own is heard.
     """
     session, device, options = occasion.session, receiver.device, receiver.options
-    said = _said(texts, device.language)
-    name = f"{session.id}:{occasion.position}:{device.type}:{device.id}"
-    body = config.service(session.service).client_timeout_notification_message
+    full = options.privacy == "full"
+    wish = _wish(occasion.entries) if full else _NO_WISH
+    words = _words(config, texts, occasion, receiver, wish)
+    bare = options.privacy == "id-only"
+    own = {} if words.own else _localised(options)
     return Notification(
-        id=str(uuid.uuid5(_NAMESPACE, name)),
-        chat=session.key,
+        id=_named(session, occasion.position, device),
+        chat=_name(session, options),
+        service=session.service,
         position=occasion.position,
-        title=said.get("title") or _title(options, device),
-        body=said.get("message") or _body(options, device) or body,
-        loc_key=options.apple_alert_message_loc_key,
-        loc_args=options.apple_alert_message_loc_args,
-        lines=tuple(
-            Line(event=v1.event_name(e.kind), text=e.text)
-            for e in occasion.entries[-LINES:]
-        ),
+        title="" if bare else words.title,
+        body=words.body,
+        lines=_lines(occasion.entries) if full else (),
         badge=occasion.badge if options.apple_badge is None else options.apple_badge,
-        sound=options.apple_sound,
-        collapse=options.android_collapse_key,
-        thread=session.id,
+        sound=wish.sound or options.apple_sound,
+        ext=wish.ext,
+        category=options.apple_category,
+        thread=options.apple_thread_id or session.id,
+        collapse=wish.collapse or options.android_collapse_key,
+        mutable=bare or options.apple_mutable_content,
+        interruption=_interruption(options),
+        android_channel=options.android_channel_id,
+        bare=bare,
         expires_at=_begin(device, occasion.now) + LIFE,
-        apns=_apple(options) if device.type == "ios" else {},
+        apns=merged(_apple(options) if device.type == "ios" else {}, wish.apns),
+        android=wish.android,
+        webpush=wish.webpush,
+        **own,
     )
+
+
+def corrections(
+    config: Config, session: Session, badge: int, now: float
+) -> list[NewJob]:
+    """Return the silent pushes that tell devices a badge that went down.
+
+    They go to devices of the types in `badge_update`, muted ones too.
+    """
+    if not config.service(session.service).push:
+        return []
+    return [
+        _correction(session, receiver, badge, now)
+        for receiver in _served(config, session)
+        if receiver.device.type in config.push.badge_update
+        and _shows_badges(receiver.options, receiver.device.type)
+    ]
+
+
+def _shows_badges(options: ProviderOptions, device_type: str) -> bool:
+    # GMS's own form of a post has no room for a push that says nothing.
+    signed = device_type != "customhttp" or bool(options.customhttp_secret)
+    return signed and options.apple_badge is None
+
+
+def _correction(session: Session, receiver: Receiver, badge: int, now: float) -> NewJob:
+    begin = _begin(receiver.device, now)
+    # No two corrections follow the same announcement.
+    notification = Notification(
+        id=_named(session, session.announced, receiver.device, "badge"),
+        chat=_name(session, receiver.options),
+        service=session.service,
+        position=session.announced,
+        body="",
+        badge=badge,
+        silent=True,
+        expires_at=begin + LIFE_OF_BADGE,
+    )
+    return NewJob(
+        id=notification.id,
+        device=receiver.device,
+        provider=receiver.sender,
+        position=session.announced,
+        content=json.encode(notification, enc_hook=dict),
+        not_before=begin,
+        expires_at=notification.expires_at,
+        silent=True,
+    )
+
+
+def _name(session: Session, options: ProviderOptions) -> str:
+    """Return how the app knows the chat: its service id opens it, and is not for
+    everybody's eyes."""
+    return session.key if options.privacy == "full" else session.id
+
+
+def _named(session: Session, position: int, device: Device, what: str = "") -> str:
+    name = f"{session.id}:{position}{what}:{device.type}:{device.id}"
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+def _wish(entries: Sequence[Entry]) -> PushOverride:
+    return next((e.push for e in reversed(entries) if e.push), _NO_WISH)
+
+
+def _words(
+    config: Config,
+    texts: Texts,
+    occasion: Occasion,
+    receiver: Receiver,
+    wish: PushOverride,
+) -> Wording:
+    session, options = occasion.session, receiver.options
+    family = _FAMILIES[receiver.device.type]
+    service = config.service(session.service)
+    words = configured(texts, receiver.device, family, options, service)
+    if options.form == "conversation" and options.privacy == "full":
+        words = conversation(session, occasion.entries).over(words)
+    return wanted(wish).over(words)
+
+
+def _localised(options: ProviderOptions) -> dict[str, Any]:
+    """Return the keys by which a phone finds the text itself."""
+    return {
+        "loc_key": options.apple_alert_message_loc_key,
+        "loc_args": options.apple_alert_message_loc_args,
+    }
+
+
+def _lines(entries: Sequence[Entry]) -> tuple[Line, ...]:
+    return tuple(
+        Line(event=v1.event_name(e.kind), text=e.text) for e in entries[-LINES:]
+    )
+
+
+def _interruption(options: ProviderOptions) -> str:
+    level = options.apple_interruption_level
+    return "" if level == "active" else level  # what Apple takes without a word
 
 
 def _apple(options: ProviderOptions) -> dict[str, Any]:
@@ -171,24 +283,3 @@ def _sender(config: Config, device: Device, name: str) -> str:
 
 def _begin(device: Device, now: float) -> float:
     return quiet_until(device.quiet, device.zone, now)
-
-
-def _title(options: ProviderOptions, device: Device) -> str:
-    return options.apple_title if device.type == "ios" else options.fcm_title
-
-
-def _body(options: ProviderOptions, device: Device) -> str:
-    match _FAMILIES[device.type]:
-        case "apns":
-            return options.apple_alert_message_body or options.apple_alert
-        case "fcm":
-            return options.fcm_body
-        case "customhttp":
-            return options.customhttp_message
-        case _:
-            return ""
-
-
-def _said(texts: Texts, language: str) -> Mapping[str, str]:
-    """Return the texts of a language: `ru-RU`, else `ru`."""
-    return texts.get(language) or texts.get(language.partition("-")[0]) or {}

@@ -19,9 +19,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from socket import AF_UNSPEC, AddressFamily
 from typing import TypeAlias, assert_never
@@ -31,14 +28,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from cometd_chat.clock import Clock
-from cometd_chat.push import (
-    DeadDevice,
-    Delivered,
-    Dropped,
-    Misconfigured,
-    Outcome,
-    Retry,
-)
+from cometd_chat.push import Dropped, Outcome, Retry
+from cometd_chat.push.verdicts import Verdict, outcome, seconds_until
 
 LONGEST_URL = 2048
 """Characters of a URL; push services stay far below."""
@@ -295,49 +286,6 @@ async def _head(response: aiohttp.ClientResponse) -> bytes:
     except (aiohttp.ClientError, OSError):
         pass
     return bytes(read)
-
-
-def seconds_until(text: str, now: float) -> float | None:
-    """Read a Retry-After header (RFC 9110 §10.2.3): seconds, or a date.
-
-    `now` is wall time. None stands for a header that is missing or makes no sense.
-    """
-    text = text.strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    # A date without a zone is in GMT, as all of HTTP's are.
-    moment = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - now)
-
-
-class Verdict(Enum):
-    """The outcomes, as the tables of the providers name them."""
-
-    DELIVERED = "delivered"
-    RETRY = "retry"
-    DEAD = "dead"
-    DROPPED = "dropped"
-    MISCONFIGURED = "misconfigured"
-
-
-def outcome(verdict: Verdict, reason: str, after: float | None = None) -> Outcome:
-    """Return the outcome that a table's verdict stands for."""
-    match verdict:
-        case Verdict.DELIVERED:
-            return Delivered()
-        case Verdict.RETRY:
-            return Retry(reason, after)
-        case Verdict.DEAD:
-            return DeadDevice(reason)
-        case Verdict.DROPPED:
-            return Dropped(reason)
-        case Verdict.MISCONFIGURED:
-            return Misconfigured(reason)
-    assert_never(verdict)
 
 
 def judge(reply: Reply, verdicts: Mapping[int, Verdict]) -> Outcome:

@@ -1,8 +1,9 @@
 """What is sent to each push service for a notification. Pure: no I/O, no clock.
 
 Every payload has the `MARKER` by which the app knows that the push is ours: version,
-chat, newest position, and where they exist the badge and the sender's `ext`. Texts
-are JSON in UTF-8 without ASCII escapes, since the services count encoded bytes.
+id for its receipt, chat, newest position, and where they exist the badge and the
+sender's `ext`. Texts are JSON in UTF-8 without ASCII escapes, since the services count
+encoded bytes.
 
 What is too long is shortened (see `fitting`), but not what passes through (`apns`,
 `android`, `webpush`).
@@ -10,7 +11,7 @@ What is too long is shortened (see `fitting`), but not what passes through (`apn
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cometd_chat.model import Device
@@ -24,9 +25,12 @@ __all__ = [
     "apns_payload",
     "apns_priority",
     "apns_push_type",
+    "comet_data",
     "fcm_message",
     "gms_webhook_body",
     "marker",
+    "merged",
+    "preview",
     "signed_webhook_body",
     "web_push_body",
 ]
@@ -37,6 +41,8 @@ WEB_PUSH_LIMIT = 3993
 """Plaintext that fits a record of 4096 bytes (RFC 8291 §4, RFC 8188 §2)."""
 WEBHOOK_LIMIT = 20_000
 """Standard Webhooks asks senders to stay below 20 kB."""
+
+_HIGH = {"priority": "high"}
 
 LONGEST_TTL = 2_419_200
 """Seconds FCM keeps a message at most: four weeks."""
@@ -124,14 +130,52 @@ def web_push_body(notification: Notification, limit: int = WEB_PUSH_LIMIT) -> by
     return encode(fitting(notification, limit, _web_push))
 
 
+def comet_data(notification: Notification) -> Json:
+    """Return the data of the event on CometD: GMS's object, and the marker."""
+    return {**_gms(notification), MARKER: marker(notification)}
+
+
+def preview(
+    family: str, device: Device, notification: Notification, *, now: float, signed: bool
+) -> bytes:
+    """Return what a provider of this family would send.
+
+    `signed` chooses between the two bodies of `customhttp`. Raises:
+    PayloadTooLargeError.
+    """
+    post = signed_webhook_body if signed else gms_webhook_body
+    forms: Mapping[str, Callable[[], bytes]] = {
+        "apns": lambda: apns_payload(notification),
+        "fcm": lambda: encode(fcm_message(notification, {"token": device.id}, now=now)),
+        "customhttp": lambda: post(device, notification),
+        "httpcb": lambda: notification.body.encode("utf-8", "replace"),
+        "webpush": lambda: web_push_body(notification),
+        "comet": lambda: encode(comet_data(notification)),
+    }
+    return forms[family]()
+
+
 def marker(notification: Notification) -> Json:
     """Return the value of the key `MARKER`, the same in all payloads."""
     return {
         "v": 1,
+        "id": notification.id,
         "chat": notification.chat,
         "position": notification.position,
         **_filled({"badge": notification.badge, "ext": notification.ext}),
     }
+
+
+def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Json:
+    """Return both; where they differ theirs count, objects are merged."""
+    result = dict(ours)
+    for key, value in theirs.items():
+        mine = result.get(key)
+        if isinstance(value, Mapping):
+            result[key] = merged(mine if isinstance(mine, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
 
 
 def _apns(n: Notification) -> Json:
@@ -140,7 +184,7 @@ def _apns(n: Notification) -> Json:
     ours: Json = {"aps": _filled({"alert": _alert(n), **_aps(n)})}
     if n.lines:
         ours["lastTranscript"] = _transcript(n)
-    return {**_merged(ours, n.apns), MARKER: marker(n)}
+    return {**merged(ours, n.apns), MARKER: marker(n)}
 
 
 def _aps(n: Notification) -> Json:
@@ -176,13 +220,15 @@ def _fcm(n: Notification, now: float) -> Json:
     if n.silent:
         android["priority"] = "normal"
         return {"data": data, "android": android, "apns": _fcm_apns(n)}
-    ours = {"priority": "high", **android, "notification": _android(n)}
+    if n.bare:
+        return {"data": data, "android": android | _HIGH, "apns": _fcm_apns(n)}
+    ours = {**_HIGH, **android, "notification": _android(n)}
     extra = dict(n.android)
     data = {"message": _string(_gms(n)), **_fcm_data(extra.pop("data", None)), **data}
     return {
         "notification": _filled({"title": n.title, "body": n.body}),
         "data": data,
-        "android": _merged(_filled(ours), extra),
+        "android": merged(_filled(ours), extra),
         "apns": _fcm_apns(n),
     }
 
@@ -214,9 +260,10 @@ def _fcm_apns(n: Notification) -> Json:
     if n.silent:
         payload: Json = {"aps": _badge_only(n)}
     else:
-        alert = _alert(n) if n.loc_key else {}
+        # FCM's own texts would go to APNs, too: without them, the words stand here.
+        alert = _alert(n) if n.loc_key or n.bare else {}
         ours = _filled({"aps": _filled({"alert": alert, **_aps(n)})})
-        payload = _merged(ours, {k: v for k, v in n.apns.items() if k != MARKER})
+        payload = merged(ours, {k: v for k, v in n.apns.items() if k != MARKER})
     visible = not n.silent or n.badge is not None
     headers = {
         "apns-push-type": "alert" if visible else "background",
@@ -256,15 +303,17 @@ def _webhook(device: Device, n: Notification) -> Json:
         "collapse": n.collapse,
         "badge": n.badge,
     }
-    texts = {} if n.silent else _texts(n)
+    texts = {} if n.silent or n.bare else _texts(n)
     return {**_filled(about), **texts, MARKER: marker(n)}
 
 
 def _web_push(n: Notification) -> Json:
     if n.silent:
         return {"silent": True, MARKER: marker(n)}
+    if n.bare:
+        return {MARKER: marker(n)}
     ours = {**_filled({"tag": n.collapse}), **_texts(n)}
-    return {**_merged(ours, n.webpush), MARKER: marker(n)}
+    return {**merged(ours, n.webpush), MARKER: marker(n)}
 
 
 def _texts(n: Notification) -> Json:
@@ -285,18 +334,6 @@ def _texts(n: Notification) -> Json:
 def _filled(fields: Mapping[str, Any]) -> Json:
     """Return the fields without the empty ones; zero is not empty."""
     return {k: v for k, v in fields.items() if v not in ("", None, [], {})}
-
-
-def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Json:
-    """Return both; where they differ theirs count, objects are merged."""
-    result = dict(ours)
-    for key, value in theirs.items():
-        mine = result.get(key)
-        if isinstance(value, Mapping):
-            result[key] = _merged(mine if isinstance(mine, Mapping) else {}, value)
-        else:
-            result[key] = value
-    return result
 
 
 def _string(value: object) -> str:

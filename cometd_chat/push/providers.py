@@ -15,11 +15,21 @@ from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig, ProviderOptions
 from cometd_chat.model import Device
 
-from . import TAG, Misconfigured, Notification, Outcome, PushProvider
+from . import (
+    TAG,
+    DeadDevice,
+    Misconfigured,
+    Notification,
+    Outcome,
+    PushProvider,
+    Retry,
+)
 from .guard import Outbound, Rules
 
 log = logging.getLogger(__name__)
 
+
+_DEBUG = ":debug"
 
 AGAIN = 30.0
 """Seconds after which a provider that could not be made is tried again: perhaps the
@@ -33,6 +43,7 @@ class _Account:
     options: ProviderOptions
     provider: PushProvider | None
     made_at: float
+    stamp: tuple[int, ...] = ()
     users: int = 0
     retired: bool = False
 
@@ -49,20 +60,66 @@ class _Account:
 class Providers:
     """The push accounts of this server by `family:name[:debug]`.
 
-    One is made anew when its options have changed; what it is sending then comes to
-    its end first.
+    One is made anew when its options or its key have changed; what it is sending then
+    comes to its end first.
     """
 
-    def __init__(self, clock: Clock, live: LiveConfig) -> None:
+    def __init__(
+        self, clock: Clock, live: LiveConfig, comet: PushProvider | None = None
+    ) -> None:
         self._clock = clock
         self._live = live
+        self._comet = comet
         self._accounts: dict[str, _Account] = {}
         self._making: dict[str, asyncio.Lock] = {}
 
     async def send(
         self, sender: str, device: Device, notification: Notification
     ) -> Outcome:
-        """Send by this provider; see `PushProvider.send`."""
+        """Send by this provider; see `PushProvider.send`.
+
+        A phone that its environment of Apple's does not know is tried in the other
+        one, too: apps of developers have tokens of the sandbox.
+        """
+        if sender.startswith("comet:"):
+            return await self._by_comet(device, notification)
+        outcome = await self._send(sender, device, notification)
+        if isinstance(outcome, DeadDevice) and outcome.doubtful:
+            return await self._elsewhere(sender, device, notification, outcome)
+        return outcome
+
+    async def _elsewhere(
+        self, sender: str, device: Device, notification: Notification, dead: DeadDevice
+    ) -> Outcome:
+        """Try the other environment; the phone is dead if both say so."""
+        other = self._twin(sender)
+        if not other:
+            return dead
+        second = await self._send(other, device, notification)
+        if isinstance(second, Misconfigured):  # which need not stop this environment
+            return Retry(second.reason)
+        return second
+
+    async def _by_comet(self, device: Device, notification: Notification) -> Outcome:
+        if self._comet is None:
+            return Misconfigured("nobody is connected here")
+        return await self._comet.send(device, notification)
+
+    def _twin(self, sender: str) -> str:
+        """Return the same app in Apple's other environment; empty if it has none."""
+        family, _, rest = sender.partition(":")
+        name = rest.removesuffix(_DEBUG)
+        real, test = (
+            self._live.current.provider(name, TAG, debug=debug)
+            for debug in (False, True)
+        )
+        if family != "apns" or real.apns_server == test.apns_server:
+            return ""
+        return f"{family}:{name}" + _DEBUG * (name == rest)
+
+    async def _send(
+        self, sender: str, device: Device, notification: Notification
+    ) -> Outcome:
         account = await self._account(sender)
         if account.provider is None:
             return Misconfigured("options, a file or the extra `push` are missing")
@@ -81,7 +138,7 @@ class Providers:
 
     async def _account(self, sender: str) -> _Account:
         family, _, rest = sender.partition(":")
-        name = rest.removesuffix(":debug")
+        name = rest.removesuffix(_DEBUG)
         # Many pushes may ask for it at the same time, and must get the same one.
         async with self._making.setdefault(sender, asyncio.Lock()):
             options = self._live.current.provider(name, TAG, debug=name != rest)
@@ -89,7 +146,7 @@ class Providers:
             if known is not None and self._is_good(known, options):
                 return known
             provider = await self._make(family, options)
-            made = _Account(options, provider, self._clock.monotonic())
+            made = _Account(options, provider, self._clock.monotonic(), _stamp(options))
             self._accounts[sender] = made
             if known is not None:
                 await known.retire()
@@ -97,9 +154,9 @@ class Providers:
 
     def _is_good(self, account: _Account, options: ProviderOptions) -> bool:
         age = self._clock.monotonic() - account.made_at
-        return account.options == options and (
-            account.provider is not None or age < AGAIN
-        )
+        if account.options != options or account.stamp != _stamp(options):
+            return False
+        return account.provider is not None or age < AGAIN
 
     async def _make(self, family: str, options: ProviderOptions) -> PushProvider | None:
         try:
@@ -111,6 +168,17 @@ class Providers:
         except (ValueError, OSError, RuntimeError) as exc:
             log.error("pushes by %s: %s", family, type(exc).__name__)
         return None
+
+
+def _stamp(options: ProviderOptions) -> tuple[int, ...]:
+    """Return what changes with the key for browsers; the providers for phones look
+    after their files themselves, and keep their connections."""
+    file = options.webpush_vapid_key_file
+    try:
+        found = file.stat() if file else None
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_ino, found.st_size) if found else ()
 
 
 _MODULES = {

@@ -11,7 +11,7 @@ An INI file with a section for each language, and in it `message` and `title`:
 from configparser import ConfigParser, Error
 from pathlib import Path
 
-from .compose import Texts
+from .wording import Texts
 
 
 class TextsError(Exception):

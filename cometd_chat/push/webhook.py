@@ -19,12 +19,13 @@ from yarl import URL
 from cometd_chat.clock import Clock
 from cometd_chat.model import Device
 from cometd_chat.push import DeadDevice, Delivered, Dropped, Notification, Outcome
-from cometd_chat.push.guard import Answer, Outbound, Reply, Rules, Verdict, judge
+from cometd_chat.push.guard import Answer, Outbound, Reply, Rules, judge
 from cometd_chat.push.payloads import (
     PayloadTooLargeError,
     gms_webhook_body,
     signed_webhook_body,
 )
+from cometd_chat.push.verdicts import Verdict
 
 ADMIN_TIMEOUT = 15.0
 """Seconds for an exchange with the address the admin named (Standard Webhooks 1.0

@@ -27,8 +27,9 @@ from yarl import URL
 from cometd_chat.clock import Clock
 from cometd_chat.model import Device
 from cometd_chat.push import DeadDevice, Dropped, Notification, Outcome
-from cometd_chat.push.guard import Outbound, Verdict, judge
+from cometd_chat.push.guard import Outbound, judge
 from cometd_chat.push.payloads import PayloadTooLargeError, web_push_body
+from cometd_chat.push.verdicts import Verdict
 
 SERVICES = (
     "*.googleapis.com",

@@ -15,7 +15,8 @@ import asyncio
 import logging
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from msgspec import json
@@ -34,7 +35,15 @@ from . import (
     Outcome,
     Retry,
 )
-from .compose import Occasion, Texts, awake_at, jobs, receivers, together_until
+from .compose import (
+    Occasion,
+    awake_at,
+    corrections,
+    jobs,
+    receivers,
+    together_until,
+)
+from .wording import Texts
 
 log = logging.getLogger(__name__)
 
@@ -117,8 +126,19 @@ class PushWorker:
                 found = await self._store.claim_due(
                     service, now, delay, ANNOUNCING, AT_A_TIME
                 )
-                await asyncio.gather(*(self._tried(due, now) for due in found))
+                work = (self._tried(self._announce(due, now)) for due in found)
+                await asyncio.gather(*work)
                 more = len(found) == AT_A_TIME
+
+    async def correct(self) -> None:
+        """Leave silent jobs where a badge went down; call it about once a second."""
+        more = True
+        while more:
+            now = self._clock.time()
+            found = await self._store.claim_badges(now, ANNOUNCING, AT_A_TIME)
+            work = (self._tried(self._correct(due, now)) for due in found)
+            await asyncio.gather(*work)
+            more = len(found) == AT_A_TIME
 
     async def send(self) -> None:
         """Begin to send what is ready; call it often. Returns before it is sent."""
@@ -145,12 +165,17 @@ class PushWorker:
             await asyncio.gather(*late, return_exceptions=True)
         await self._providers.close()
 
-    async def _tried(self, due: Due, now: float) -> None:
+    async def _tried(self, work: Awaitable[None]) -> None:
         try:
-            await self._announce(due, now)
+            await work
         except Exception as exc:  # noqa: BLE001 - one must not keep the others waiting
             # Without its words, which may be those of the chat.
             log.error("a push could not be announced: %s", type(exc).__name__)
+
+    async def _correct(self, due: Due, now: float) -> None:
+        badge = await self._store.badge(due.session.id)
+        made = corrections(self._live.current, due.session, badge, now)
+        await self._store.update_badge(due, made)
 
     async def _announce(self, due: Due, now: float) -> None:
         session, config = due.session, self._live.current
@@ -159,10 +184,10 @@ class PushWorker:
             await self._store.announce(due, session.last, ())
             return
         to = receivers(config, session)
-        if not to:
+        if not to and config.service(session.service).push:
             log.info("a push is due, but no provider serves the device")
         until = awake_at(to, now)
-        if session.announced > session.acked:  # the first push is never late
+        if session.pushes:  # the first push of an absence is never late
             until = max(until, together_until(to, entries[0]))
         if until > now:
             await self._store.postpone(due, until)
@@ -186,17 +211,27 @@ class PushWorker:
 
     async def _guarded(self, lane: _Lane, job: Job) -> None:
         try:
-            await self._settle(lane, job, await self._send(job))
+            notification = json.decode(job.content, type=Notification)
+            if self._wanted(notification):
+                await self._settle(lane, job, await self._send(job, notification))
+            else:
+                await self._store.finish_job(job)
         except StoreError:
             log.warning("the outcome of a push cannot be stored; it may be repeated")
 
-    async def _send(self, job: Job) -> Outcome:
+    def _wanted(self, notification: Notification) -> bool:
+        """Tell whether the service still has pushes: an admin may switch them off."""
+        return self._live.current.service(notification.service).push
+
+    async def _send(self, job: Job, notification: Notification) -> Outcome:
         try:
-            notification = json.decode(job.content, type=Notification)
             async with asyncio.timeout(LONGEST_SEND):
-                return await self._providers.send(
-                    job.provider, job.device, notification
-                )
+                outcome = await self._given(job, notification)
+                plain = replace(notification, apns={}, android={}, webpush={})
+                if isinstance(outcome, Dropped) and plain != notification:
+                    # What an agent or admin added for the service may be the fault.
+                    outcome = await self._given(job, plain)
+                return outcome
         except TimeoutError:
             return Retry("no answer in time")
         except Exception as exc:  # noqa: BLE001 - a driver's fault is not the push's
@@ -204,13 +239,16 @@ class PushWorker:
             log.error("a push by %s failed: %s", job.provider, type(exc).__name__)
             return Retry(type(exc).__name__)
 
+    async def _given(self, job: Job, notification: Notification) -> Outcome:
+        return await self._providers.send(job.provider, job.device, notification)
+
     async def _settle(self, lane: _Lane, job: Job, outcome: Outcome) -> None:
         now = self._clock.time()
         if not job.attempts:  # a device that is tried again is still one device
             lane.verdicts.append(isinstance(outcome, DeadDevice) and outcome.doubtful)
         match outcome:
             case Delivered():
-                await self._store.finish_job(job)
+                await self._store.finish_job(job, now)
             case Retry(after=after):
                 pause = max(min(after or 0.0, LONGEST_PAUSE), _pause(job.attempts))
                 await self._store.retry_job(job, now + pause)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from msgspec import Struct
+
 from cometd_chat.model import (
     Device,
     Draft,
@@ -22,6 +24,7 @@ from cometd_chat.model import (
     Job,
     NewJob,
     Participant,
+    SentPush,
     Session,
     State,
     Transition,
@@ -57,11 +60,16 @@ class TranscriptFullError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The storage cannot be reached or written now; nothing was stored."""
+    """The storage cannot be reached or written now.
+
+    Nothing was stored, or, where the storage is on another machine, it is not known:
+    a repeat with the same `Once` stores it once.
+    """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+# Structs, for each entry that is written needs them: a dataclass takes six times as
+# long to be made.
+class Change(Struct, frozen=True, kw_only=True):
     """News of one session: new entries, or another fact about it (`altered`)."""
 
     session_id: str
@@ -69,8 +77,7 @@ class Change:
     altered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
+class Appended(Struct, frozen=True, kw_only=True):
     """The entries that were stored, or those of the first time when repeated."""
 
     entries: tuple[Entry, ...]
@@ -82,8 +89,7 @@ class Appended:
         return self.entries[-1].position if self.entries else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Once:
+class Once(Struct, frozen=True, kw_only=True):
     """An idempotency key: what it names is stored once per session.
 
     `window` limits the memory to so many seconds; None means the session's life.
@@ -105,6 +111,13 @@ Watcher: TypeAlias = Callable[[Change], None]
 
 
 class Store(Protocol):
+    """Sessions, their transcripts, and the pushes that are to tell of them.
+
+    Any method may raise StoreUnavailableError.
+    """
+
+    # -- sessions -------------------------------------------------------------------
+
     async def create(self, session: Session) -> None:
         """Keep a new session; its devices are taken from others as in registering.
 
@@ -151,6 +164,8 @@ class Store(Protocol):
         """
         ...
 
+    # -- the transcript -------------------------------------------------------------
+
     async def append(
         self,
         session_id: str,
@@ -162,9 +177,12 @@ class Store(Protocol):
         """Store the drafts at the next positions, all or none, with the transition.
 
         Positions of one session are contiguous and start at 1; concurrent calls get
-        different ones. Times of entries never go back within a session. A draft of
-        participant `JOINING` gets the number of the agent who joins with it. With
-        `once`, a repeat stores nothing and returns the entries of the first time.
+        different ones. Only where the storage may have lost its newest entries, which
+        somebody may have seen, does the next one leave a gap, so that no position is
+        ever given to two entries. Times of entries never go back within a session.
+        A draft of participant `JOINING` gets the number of the agent who joins with
+        it. With `once`, a repeat stores nothing and returns the entries of the first
+        time.
         A transition that has been made already (opened, joined, left, ended) is a
         repeat too, with no entries. It is dated by the last draft, without any by
         the newest entry or else the creation. The participants of an ended session
@@ -185,6 +203,8 @@ class Store(Protocol):
         """
         ...
 
+    # -- who is present, and what is acknowledged -----------------------------------
+
     async def mark_present(
         self, session_id: str, client_id: str, until: float, acked: int = 0
     ) -> bool:
@@ -192,8 +212,10 @@ class Store(Protocol):
 
         `acked` raises the acknowledged position (never lowers it, never beyond the
         newest entry). Pushes that were waiting are cancelled: the session is not due
-        any more, and its jobs that are not silent are deleted, lent ones too. The
-        base of the badge is forgotten.
+        any more, and its jobs that are not silent are deleted, lent ones too. What
+        these were to tell does not count as announced, beyond what was sent: the
+        customer may vanish again without having read it. The base of the badge is
+        forgotten.
         Returns whether the customer was absent before. Of several callers, exactly
         one gets True per return.
 
@@ -238,6 +260,8 @@ class Store(Protocol):
         """
         ...
 
+    # -- pushes that are due --------------------------------------------------------
+
     async def unheard_services(self) -> list[str]:
         """Return the services of which a session is due, lent, or will be due."""
         ...
@@ -265,7 +289,8 @@ class Store(Protocol):
         entry), and the loan ends. A job whose id is queued already is kept once.
         Returns False, and changes nothing, when the lease had passed to somebody
         else or was given back, or the customer had returned, or the session's
-        devices have changed.
+        devices have changed. Silent jobs of the session that were queued before are
+        deleted, for their badge is no longer true.
         """
         ...
 
@@ -276,6 +301,27 @@ class Store(Protocol):
         change of the session's devices ends the waiting.
         """
         ...
+
+    async def claim_badges(
+        self, now: float, lease: float, limit: int = 20
+    ) -> list[Due]:
+        """Lend out sessions whose badge went down, each to one caller.
+
+        These are sessions of which a job that is not silent was sent, and whose
+        customer has by now acknowledged all that is notable. `lease` is in seconds, as
+        for `claim_due`, but a loan of its own.
+        """
+        ...
+
+    async def update_badge(self, due: Due, jobs: Sequence[NewJob]) -> bool:
+        """Queue the silent pushes that correct a badge; the session has had them.
+
+        Returns False, and changes nothing, when the lease had passed on, or there is
+        something notable again.
+        """
+        ...
+
+    # -- jobs: pushes on their way --------------------------------------------------
 
     async def job_providers(self) -> list[str]:
         """Return the providers that have jobs, whether these may be sent now or not."""
@@ -292,11 +338,13 @@ class Store(Protocol):
         """
         ...
 
-    async def finish_job(self, job: Job) -> bool:
+    async def finish_job(self, job: Job, sent_at: float | None = None) -> bool:
         """Note that the job was sent, or never will be: it is gone.
 
-        Returns False, and changes nothing, when its lease had passed to somebody else
-        or was given back, or the job was deleted.
+        With `sent_at`, it is remembered as sent for as long as the session, and what it
+        told counts as announced, be the job gone or not. Returns False, and otherwise
+        changes nothing, when its lease had passed to somebody else or was given back,
+        or the job was deleted.
         """
         ...
 
@@ -313,6 +361,22 @@ class Store(Protocol):
         An unknown session has no jobs.
         """
         ...
+
+    async def sent_pushes(self, session_id: str) -> list[SentPush]:
+        """Return what was sent of the session's pushes, oldest first."""
+        ...
+
+    async def confirm_push(
+        self, session_id: str, push_id: str, at: float, *, opened: bool
+    ) -> bool:
+        """Note the app's word that a push was shown, or (`opened`) touched.
+
+        The first word counts; what was opened was shown. Returns False for a push
+        that was not sent for this session.
+        """
+        ...
+
+    # -- devices --------------------------------------------------------------------
 
     async def register_device(self, session_id: str, device: Device, at: float) -> None:
         """Let the session's pushes go to this device too, from `at` on.
@@ -346,11 +410,14 @@ class Store(Protocol):
         """
         ...
 
+    # -- badges ---------------------------------------------------------------------
+
     async def badge(self, session_id: str) -> int:
         """Return the number that the app's icon should show to the customer.
 
-        It counts the notable entries that he has not acknowledged, and adds the base,
-        for this session and every other open session of the same user, if known.
+        It counts the notable entries that he has not acknowledged and that are not
+        `uncounted`, and adds the base, for this session and every other open session
+        of the same user, if known.
 
         Raises: SessionNotFoundError.
         """
@@ -365,6 +432,8 @@ class Store(Protocol):
         Raises: SessionNotFoundError.
         """
         ...
+
+    # -- the store itself -----------------------------------------------------------
 
     async def purge(self, new_before: float, ended_before: float) -> int:
         """Forget sessions never opened since, and those ended before, these times.

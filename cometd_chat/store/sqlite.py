@@ -22,6 +22,7 @@ from cometd_chat.model import (
     Entry,
     Job,
     NewJob,
+    SentPush,
     Session,
     State,
     Transition,
@@ -41,9 +42,11 @@ from cometd_chat.store.sqlite_outbox import (
     PROVIDERS,
     ClaimJobs,
     cancel,
+    confirm,
     count_badge,
     finish,
     retry,
+    sent,
     set_base,
 )
 from cometd_chat.store.sqlite_presence import (
@@ -53,8 +56,10 @@ from cometd_chat.store.sqlite_presence import (
     Present,
     acknowledge,
     announce,
+    claim_badges,
     expire,
     postpone,
+    update_badge,
 )
 from cometd_chat.store.sqlite_rows import (
     find_session,
@@ -66,6 +71,10 @@ from cometd_chat.store.sqlite_schema import connect_reader, prepare
 from cometd_chat.store.sqlite_writer import Workers, read, write
 
 READERS = 2
+
+PACE = 0.004
+"""Seconds from one commit to the next, when there are many."""
+
 PURGE_AT_ONCE = 20
 """Sessions forgotten in one piece of work, so that no append waits long for it."""
 
@@ -95,6 +104,7 @@ _FORGET = (
     "DELETE FROM reader WHERE session = ?",
     "DELETE FROM device WHERE session = ?",
     "DELETE FROM job WHERE session = ?",
+    "DELETE FROM sent WHERE session = ?",
     "DELETE FROM session WHERE number = ?",
 )
 
@@ -102,24 +112,40 @@ _FORGET = (
 class SqliteStore:
     """A `Store` in a file. Of one event loop; made by `open`."""
 
-    def __init__(self, writer: Workers, readers: Workers, max_entries: int) -> None:
+    def __init__(
+        self, writer: Workers, readers: Workers, max_entries: int, room: int
+    ) -> None:
         self._writer = writer
         self._readers = readers
         self._max_entries = max_entries
+        self._room = room
+        self._reading = 0
+        # Two threads that fetch rows take turns at the interpreter with each row: two
+        # transcripts read at a time cost twice as much as one after the other.
+        self._transcripts = asyncio.Lock()
 
     @classmethod
     async def open(
-        cls, path: str | Path, *, max_entries: int = 5000, room: int = 10_000
+        cls,
+        path: str | Path,
+        *,
+        max_entries: int = 5000,
+        room: int = 10_000,
+        pace: float = PACE,
     ) -> Self:
         """Open the file, made with its folder if need be, for `max_entries` a session.
 
-        `room` is how many calls may wait at one time before the next is refused.
+        `room` is how many calls may wait at one time before the next is refused,
+        `pace` the seconds from one commit to the next at least.
 
         Raises: NewerSchemaError; StoreUnavailableError when it cannot be opened.
         """
         db, *readers = await asyncio.to_thread(_connect, Path(path))
         return cls(
-            Workers(write, [db], room), Workers(read, readers, room), max_entries
+            Workers(partial(write, pace), [db], room),
+            Workers(read, readers, room),
+            max_entries,
+            room,
         )
 
     async def create(self, session: Session) -> None:
@@ -167,9 +193,16 @@ class SqliteStore:
         )
 
     async def read(self, session_id: str, after: int, limit: int = 500) -> list[Entry]:
-        return await self._readers.submit(
-            lambda db: read_entries(db, session_id, after, limit)
-        )
+        if self._reading >= self._room:
+            raise StoreUnavailableError("too much work is waiting for the database")
+        self._reading += 1
+        try:
+            async with self._transcripts:
+                return await self._readers.submit(
+                    lambda db: read_entries(db, session_id, after, limit)
+                )
+        finally:
+            self._reading -= 1
 
     async def mark_present(
         self, session_id: str, client_id: str, until: float, acked: int = 0
@@ -221,6 +254,14 @@ class SqliteStore:
     async def postpone(self, due: Due, until: float) -> bool:
         return await self._writer.submit(partial(postpone, due, until))
 
+    async def claim_badges(
+        self, now: float, lease: float, limit: int = 20
+    ) -> list[Due]:
+        return await self._writer.submit(partial(claim_badges, now, lease, limit))
+
+    async def update_badge(self, due: Due, jobs: Sequence[NewJob]) -> bool:
+        return await self._writer.submit(partial(update_badge, due, jobs))
+
     async def job_providers(self) -> list[str]:
         return await self._readers.submit(lambda db: _column(db, PROVIDERS))
 
@@ -231,14 +272,23 @@ class SqliteStore:
             ClaimJobs(provider=provider, now=now, lease=lease, limit=limit)
         )
 
-    async def finish_job(self, job: Job) -> bool:
-        return await self._writer.submit(partial(finish, job))
+    async def finish_job(self, job: Job, sent_at: float | None = None) -> bool:
+        return await self._writer.submit(partial(finish, job, sent_at))
 
     async def retry_job(self, job: Job, at: float) -> bool:
         return await self._writer.submit(partial(retry, job, at))
 
     async def cancel_jobs(self, session_id: str) -> int:
         return await self._writer.submit(partial(cancel, session_id))
+
+    async def sent_pushes(self, session_id: str) -> list[SentPush]:
+        return await self._readers.submit(lambda db: sent(db, session_id))
+
+    async def confirm_push(
+        self, session_id: str, push_id: str, at: float, *, opened: bool
+    ) -> bool:
+        name = (session_id, push_id)
+        return await self._writer.submit(partial(confirm, name, at, opened))
 
     async def register_device(self, session_id: str, device: Device, at: float) -> None:
         await self._writer.submit(partial(register, session_id, device, at))

@@ -1,20 +1,17 @@
-"""Growing a transcript: the hot path of the store, four statements per append."""
+"""Growing a transcript: the hot path of the store, two statements per append."""
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cometd_chat.model import (
-    JOINING,
     Draft,
     End,
     Entry,
-    EntryKind,
     Join,
     Open,
-    Role,
     Session,
-    State,
     Transition,
 )
 from cometd_chat.store import (
@@ -24,43 +21,27 @@ from cometd_chat.store import (
     SessionNotFoundError,
     TranscriptFullError,
 )
+from cometd_chat.store.codec import STATES, from_participants, from_profile
+from cometd_chat.store.growth import author, entry_of, growth
 from cometd_chat.store.sqlite_devices import hold
-from cometd_chat.store.sqlite_rows import (
-    find_session,
-    from_participants,
-    from_profile,
-    insert_entry,
-    read_entries,
-)
+from cometd_chat.store.sqlite_rows import entry_values, find_session, read_entries
 from cometd_chat.store.transitions import made_already, moved, refuse_closed
 
 _LOOK = (
-    "SELECT s.number, s.state, s.last, s.last_at, s.seats, s.absent_since, o.first,"
+    "SELECT s.number, s.state, s.last, s.last_at, s.seats, o.first,"
     " o.last, o.at FROM session s"
     " LEFT JOIN once o ON o.session = s.number AND o.key = ? WHERE s.id = ?"
 )
 _REMEMBER = "INSERT OR REPLACE INTO once VALUES (?, ?, ?, ?, ?)"
-_GROW = (
-    "UPDATE session SET last = ?, last_at = ?, last_text = coalesce(?, last_text),"
-    " unread = unread * ? + ?, notable = coalesce(?, notable) WHERE number = ?"
-)
-_UNHEARD = (
-    "UPDATE session SET unheard_since = max(absent_since, ?)"
-    " WHERE number = ? AND unheard_since IS NULL"
-)
+_GROW = "INSERT INTO grown VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _MOVE = (
     "UPDATE session SET state = ?, started_at = ?, ended_at = ?, comet = ?, user = ?,"
     " profile = ?, participants = ?, seats = ?"
     " WHERE number = ?"
 )
 
-_COUNTED = {EntryKind.MESSAGE, EntryKind.FILE_UPLOADED}
-_ANSWERS = {EntryKind.MESSAGE, EntryKind.JOINED}
-_STAFF = {Role.AGENT, Role.SUPERVISOR}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
+class Append(Struct, frozen=True, kw_only=True):
     """`Store.append` as work for the writer: everything is decided, then written."""
 
     session_id: str
@@ -74,7 +55,7 @@ class Append:
         row = db.execute(_LOOK, (key, self.session_id)).fetchone()
         if row is None:
             raise SessionNotFoundError("no such session")
-        number, state, last, last_at, seats, absent_since, *first_time = row
+        number, state, last, last_at, seats, *first_time = row
         if first_time[0] is not None and self._remembered(first_time[2], last_at):
             return self._repeat(db, first_time[0], first_time[1])
         after = self._decide(db, state, seats, last_at)
@@ -84,12 +65,14 @@ class Append:
         if after is not None:
             seats += isinstance(self.transition, Join)
             self._change(db, number, after, seats, news)
-        if key is not None:
-            newest = last + len(self.drafts)
-            db.execute(_REMEMBER, (number, key, last + 1, newest, self._now(last_at)))
         entries = self._entries(last, last_at, seats)
-        if entries:
-            _grow(db, number, entries, absent=absent_since is not None)
+        once = (key or "", last + 1, self._now(last_at))
+        for entry in entries:
+            known = growth([entry])
+            facts = (*entry_values(number, entry), *once, known.keep, known.more)
+            db.execute(_GROW, facts)
+        if key is not None and not entries:
+            db.execute(_REMEMBER, (number, key, last + 1, last, self._now(last_at)))
         altered = after is not None
         if entries or altered:
             news.append(
@@ -113,7 +96,7 @@ class Append:
     ) -> Session | None:
         """Return the session after the transition, None without (another) one."""
         if self.transition is None:
-            refuse_closed(State(state))
+            refuse_closed(STATES[state])
             return None
         session = find_session(db, "id", self.session_id)
         if made_already(session, self.transition):
@@ -139,54 +122,13 @@ class Append:
         if full and not isinstance(self.transition, End):
             raise TranscriptFullError("the transcript is full")
 
-    def _entries(self, last: int, at: float, joined: int) -> tuple[Entry, ...]:
-        joins = isinstance(self.transition, Join)
+    def _entries(self, last: int, at: float, seats: int) -> tuple[Entry, ...]:
+        joined = seats if isinstance(self.transition, Join) else None
         entries = []
         for position, draft in enumerate(self.drafts, last + 1):
-            number = draft.participant
-            if number == JOINING and joins:
-                number = joined
             at = max(at, draft.at)
-            entries.append(_entry(draft, position, at, number))
+            entries.append(entry_of(draft, position, at, author(draft, joined)))
         return tuple(entries)
-
-
-def _grow(
-    db: sqlite3.Connection, number: int, entries: Sequence[Entry], *, absent: bool
-) -> None:
-    """Write the entries and what the session's row says of them."""
-    text = notable = notable_at = None
-    keep, more = 1, 0
-    for entry in entries:
-        insert_entry(db, number, entry)
-        if entry.kind is EntryKind.MESSAGE:
-            text = entry.text
-        if entry.role in _STAFF and entry.kind in _ANSWERS:
-            keep = more = 0
-        more += entry.role is Role.CUSTOMER and entry.kind in _COUNTED
-        if entry.notable:
-            notable = entry.position
-            notable_at = entry.at if notable_at is None else notable_at
-    newest = entries[-1]
-    facts = (newest.position, newest.at, text, keep, more, notable)
-    db.execute(_GROW, (*facts, number))
-    if absent and notable_at is not None:
-        db.execute(_UNHEARD, (notable_at, number))
-
-
-def _entry(draft: Draft, position: int, at: float, participant: int) -> Entry:
-    return Entry(
-        position=position,
-        kind=draft.kind,
-        role=draft.role,
-        participant=participant,
-        nickname=draft.nickname,
-        at=at,
-        text=draft.text,
-        message_type=draft.message_type,
-        user_data=draft.user_data,
-        notable=draft.notable,
-    )
 
 
 def _move(db: sqlite3.Connection, number: int, session: Session, seats: int) -> None:

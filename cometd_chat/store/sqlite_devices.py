@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from cometd_chat.model import Device, Session
 from cometd_chat.store import Change, SessionNotFoundError
-from cometd_chat.store.sqlite_rows import from_devices, to_devices
+from cometd_chat.store.codec import from_devices, to_devices
 from cometd_chat.store.transitions import with_device, without_device
 
 _HAS = "SELECT number, user, devices FROM session WHERE id = ?"
@@ -31,7 +31,10 @@ HOLDERS = (
     "SELECT s.number, s.id, s.devices FROM device d"
     " JOIN session s ON s.number = d.session WHERE d.type = ? AND d.id = ?"
 )
-_CARRY = "UPDATE session SET devices = ?, reachable = ?, lease = 0 WHERE number = ?"
+_CARRY = (
+    "UPDATE session SET devices = ?, reachable = ?, lease = 0, badge_lease = 0"
+    " WHERE number = ?"
+)
 _UNLIST = "DELETE FROM device WHERE session = ?"
 _LIST = "INSERT INTO device VALUES (?, ?, ?, ?)"
 _CALL_OFF = (

@@ -15,9 +15,10 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cometd_chat.model import Job, NewJob
+from cometd_chat.model import Job, NewJob, SentPush
 from cometd_chat.store import Change, SessionNotFoundError
-from cometd_chat.store.sqlite_rows import Row, distinct, from_device, to_device
+from cometd_chat.store.codec import from_device, to_device
+from cometd_chat.store.sqlite_rows import Row, distinct
 
 EXPIRED_AT_ONCE = 1000
 """Expired jobs deleted with one claim, so that no append waits long for it."""
@@ -30,6 +31,14 @@ _QUEUE = (
     " ON CONFLICT (id) DO NOTHING"
 )
 _CALL_OFF = "DELETE FROM job WHERE session = ? AND NOT silent"
+_UNTELL = (
+    "UPDATE session SET announced = min(announced, coalesce("
+    "(SELECT max(position) FROM sent WHERE session = ?1), 0)) WHERE number = ?1"
+)
+_TOLD = (
+    "UPDATE session SET announced = min(?1, last)"
+    " WHERE id = ?2 AND announced < min(?1, last) RETURNING number"
+)
 TOO_LATE = "SELECT number FROM job WHERE expires_at <= ? LIMIT ?"
 _EXPIRE = f"DELETE FROM job WHERE number IN ({TOO_LATE})"  # noqa: S608 - our own text
 READY = (
@@ -41,7 +50,33 @@ READY = (
 )
 PROVIDERS = distinct("provider", "job", "true")
 _LEND = "UPDATE job SET lease = ? WHERE number = ?"
+_OUTDATE = "DELETE FROM job WHERE session = ? AND silent"
+_HEAR = """
+UPDATE session SET unheard_since = CASE
+  WHEN notable > max(acked, announced) THEN max(absent_since, (
+    SELECT e.at FROM entry e
+    WHERE e.session = session.number AND e.notable
+      AND e.position > max(session.acked, session.announced)
+    ORDER BY e.position LIMIT 1))
+  END
+WHERE number = ?
+"""
 _FINISH = "DELETE FROM job WHERE id = ? AND lease = ?"
+_REMEMBER = (
+    "INSERT INTO sent SELECT number, ?, ?, ?, ?, ?, NULL, NULL FROM session"
+    " WHERE id = ? ON CONFLICT DO NOTHING"
+)
+_BADGE_SHOWN = "UPDATE session SET badged = 1 WHERE id = ?"
+SENT = (
+    "SELECT p.id, p.device_type, p.provider, p.position, p.sent_at, p.shown_at,"
+    " p.opened_at FROM session s JOIN sent p ON p.session = s.number"
+    " WHERE s.id = ? ORDER BY p.sent_at, p.id"
+)
+_CONFIRM = (
+    "UPDATE sent SET shown_at = coalesce(shown_at, ?1),"
+    " opened_at = iif(?2, coalesce(opened_at, ?1), opened_at)"
+    " WHERE session = (SELECT number FROM session WHERE id = ?3) AND id = ?4"
+)
 _RETRY = (
     "UPDATE job SET attempts = attempts + 1, not_before = ?, lease = 0"
     " WHERE id = ? AND lease = ?"
@@ -51,6 +86,7 @@ _BADGE = """
 SELECT sum(s.badge_base + (
   SELECT count(*) FROM entry e
   WHERE e.session = s.number AND e.position > s.acked AND e.notable
+    AND (e.push = '' OR NOT e.push ->> 'uncounted')
 )) FROM session s WHERE s.number IN (
   SELECT number FROM session WHERE id = ?1
   UNION
@@ -87,15 +123,61 @@ def queue(db: sqlite3.Connection, session: int, jobs: Iterable[NewJob]) -> None:
     db.executemany(_QUEUE, [_values(session, job) for job in jobs])
 
 
+def hear(db: sqlite3.Connection, session: int) -> None:
+    """Bring up to date since when the customer has not heard of something."""
+    db.execute(_HEAR, (session,))
+
+
 def call_off(db: sqlite3.Connection, session: int) -> None:
-    """Delete what the customer, who is present now, need not be told by push."""
-    db.execute(_CALL_OFF, (session,))
+    """Delete what the customer, who is present now, need not be told by push.
+
+    If he vanishes without having read it, he has to be told after all.
+    """
+    if db.execute(_CALL_OFF, (session,)).rowcount:
+        db.execute(_UNTELL, (session,))
 
 
-def finish(job: Job, db: sqlite3.Connection, news: list[Change]) -> bool:
+def outdate(db: sqlite3.Connection, session: int) -> None:
+    """Delete silent jobs, whose badge is no longer true."""
+    db.execute(_OUTDATE, (session,))
+
+
+def finish(
+    job: Job, sent_at: float | None, db: sqlite3.Connection, news: list[Change]
+) -> bool:
     """`Store.finish_job`."""
     del news
+    if sent_at is not None:
+        facts = (job.id, job.device.type, job.provider, job.position, sent_at)
+        db.execute(_REMEMBER, (*facts, job.session_id))
+        if not job.silent:
+            db.execute(_BADGE_SHOWN, (job.session_id,))
+            # The customer may have come and gone while it was sent.
+            for (number,) in db.execute(_TOLD, (job.position, job.session_id)):
+                hear(db, number)
     return db.execute(_FINISH, (job.id, job.lease)).rowcount == 1
+
+
+def sent(db: sqlite3.Connection, session_id: str) -> list[SentPush]:
+    """`Store.sent_pushes`."""
+    names = ("id", "device_type", "provider", "position", "sent_at")
+    later = ("shown_at", "opened_at")
+    return [
+        SentPush(**dict(zip((*names, *later), row, strict=True)))
+        for row in db.execute(SENT, (session_id,)).fetchall()
+    ]
+
+
+def confirm(
+    name: tuple[str, str],
+    at: float,
+    opened: bool,
+    db: sqlite3.Connection,
+    news: list[Change],
+) -> bool:
+    """`Store.confirm_push`; `name` is the ids of its session and its own."""
+    del news
+    return db.execute(_CONFIRM, (at, opened, *name)).rowcount == 1
 
 
 def retry(job: Job, at: float, db: sqlite3.Connection, news: list[Change]) -> bool:

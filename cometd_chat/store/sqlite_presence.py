@@ -7,7 +7,7 @@ Each client that reads has a lease; `present_until` is the longest of a session'
     neither acknowledged nor been told of by push, but not before his absence began;
     otherwise NULL.
 
-Whatever moves one of these facts ends with `_HEAR`, which says it in SQL; only an
+Whatever moves one of these facts ends with `hear()`, which says it in SQL; only an
 append, which can but add an entry at the end, has a shorter form. Posting before or
 after vanishing therefore comes to the same.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from cometd_chat.model import NewJob, Session
 from cometd_chat.store import Change, Due, SessionNotFoundError
-from cometd_chat.store.sqlite_outbox import call_off, queue
+from cometd_chat.store.sqlite_outbox import call_off, hear, outdate, queue
 from cometd_chat.store.sqlite_rows import (
     MOST,
     Row,
@@ -27,16 +27,6 @@ from cometd_chat.store.sqlite_rows import (
     select_sessions,
 )
 
-_HEAR = """
-UPDATE session SET unheard_since = CASE
-  WHEN notable > max(acked, announced) THEN max(absent_since, (
-    SELECT e.at FROM entry e
-    WHERE e.session = session.number AND e.notable
-      AND e.position > max(session.acked, session.announced)
-    ORDER BY e.position LIMIT 1))
-  END
-WHERE number = ?
-"""
 _ABSENT = "SELECT number, absent_since FROM session WHERE id = ?"
 _LEASE = (
     "INSERT INTO reader VALUES (?, ?, ?)"
@@ -64,7 +54,10 @@ EXPIRED = (
     " AND state IN ('waiting', 'active') AND present_until <= ?"
     " ORDER BY present_until LIMIT ?"
 )
-_ACKNOWLEDGE = "UPDATE session SET acked = max(acked, min(?, last)) WHERE number = ?"
+_ACKNOWLEDGE = (
+    "UPDATE session SET acked = max(acked, min(?, last)) WHERE id = ?"
+    " RETURNING number, absent_since"
+)
 DUE = (
     "WHERE s.service = ? AND s.unheard_since IS NOT NULL AND s.reachable"
     " AND s.lease <= ? AND s.unheard_since + iif(s.pushes > 0, 0, ?) <= ?"
@@ -76,6 +69,15 @@ _LENT = "SELECT number FROM session WHERE id = ? AND lease = ?"
 _ANNOUNCE = (
     "UPDATE session SET announced = max(announced, min(?, last)), pushes = pushes + 1,"
     " lease = 0 WHERE number = ?"
+)
+BADGED = (
+    "INDEXED BY session_badged WHERE s.badged AND s.acked >= s.notable"
+    " AND s.badge_lease <= ? ORDER BY s.badge_lease LIMIT ?"
+)
+_LEND_BADGE = "UPDATE session SET badge_lease = ? WHERE id = ?"
+_CORRECT = (
+    "UPDATE session SET badged = 0, badge_lease = 0 WHERE id = ? AND badge_lease = ?"
+    " AND badged AND acked >= notable RETURNING number"
 )
 _POSTPONE = "UPDATE session SET lease = ? WHERE id = ? AND lease = ?"
 
@@ -122,7 +124,7 @@ class Absent:
         if vanished:
             db.execute(_VANISH, (self.at, number))
             news.append(Change(session_id=self.session_id, altered=True))
-        db.execute(_HEAR, (number,))
+        hear(db, number)
         return vanished
 
     def _confirmed(self, before: int, last: int) -> int:
@@ -147,8 +149,36 @@ class Claim:
             db, DUE, self.service, self.now, self.delay, self.now, self.limit
         )
         lease = self.now + self.lease
-        db.executemany(_LEND, [(lease, session.id) for session in sessions])
-        return [Due(session=session, lease=lease) for session in sessions]
+        return _lent(db, _LEND, sessions, lease)
+
+
+def _lent(
+    db: sqlite3.Connection, lend: str, sessions: Sequence[Session], until: float
+) -> list[Due]:
+    db.executemany(lend, [(until, session.id) for session in sessions])
+    return [Due(session=session, lease=until) for session in sessions]
+
+
+def claim_badges(
+    now: float, lease: float, limit: int, db: sqlite3.Connection, news: list[Change]
+) -> list[Due]:
+    """`Store.claim_badges`."""
+    del news
+    sessions = select_sessions(db, BADGED, now, limit)
+    return _lent(db, _LEND_BADGE, sessions, now + lease)
+
+
+def update_badge(
+    due: Due, jobs: Sequence[NewJob], db: sqlite3.Connection, news: list[Change]
+) -> bool:
+    """`Store.update_badge`."""
+    del news
+    row = db.execute(_CORRECT, (due.session.id, due.lease)).fetchone()
+    if row is None:
+        return False
+    outdate(db, row[0])
+    queue(db, row[0], jobs)
+    return True
 
 
 def expire(
@@ -162,7 +192,7 @@ def expire(
     gone = db.execute(EXPIRED, (now, limit)).fetchall()
     for number, session_id in gone:
         db.execute(_VANISH, (now, number))
-        db.execute(_HEAR, (number,))
+        hear(db, number)
         news.append(Change(session_id=session_id, altered=True))
     return [find_session(db, "id", session_id) for _, session_id in gone]
 
@@ -172,9 +202,12 @@ def acknowledge(
 ) -> None:
     """`Store.acknowledge`."""
     del news  # how far the customer has read is no news
-    number, _ = _standing(db, _ABSENT, session_id)
-    db.execute(_ACKNOWLEDGE, (min(position, MOST), number))
-    db.execute(_HEAR, (number,))
+    row = db.execute(_ACKNOWLEDGE, (min(position, MOST), session_id)).fetchone()
+    if row is None:
+        raise SessionNotFoundError("no such session")
+    number, absent_since = row
+    if absent_since is not None:  # nothing is unheard of somebody who is present
+        hear(db, number)
 
 
 def announce(
@@ -191,7 +224,8 @@ def announce(
         return False
     (number,) = row
     db.execute(_ANNOUNCE, (min(position, MOST), number))
-    db.execute(_HEAR, (number,))
+    hear(db, number)
+    outdate(db, number)
     queue(db, number, jobs)
     return True
 

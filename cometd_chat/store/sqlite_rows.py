@@ -1,57 +1,45 @@
 """Rows of the tables as facts of the model, and facts as rows."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-import msgspec
-
-from cometd_chat.model import (
-    NOTHING,
-    Device,
-    Entry,
-    EntryKind,
-    Participant,
-    Profile,
-    Role,
-    Session,
-    State,
-)
+from cometd_chat.model import NOTHING, Entry, Participant, Session
 from cometd_chat.store import SessionNotFoundError
+from cometd_chat.store.codec import (
+    KINDS,
+    NAMES,
+    ROLES,
+    STATES,
+    from_devices,
+    from_mapping,
+    from_override,
+    from_participants,
+    from_profile,
+    to_devices,
+    to_mapping,
+    to_override,
+    to_participants,
+    to_profile,
+)
 
 Row: TypeAlias = tuple[Any, ...]
 
 MOST = 2**63 - 1
 """The greatest integer of SQLite."""
 
-_KINDS = {kind.value: kind for kind in EntryKind}
-_ROLES = {role.value: role for role in Role}
-_STATES = {state.value: state for state in State}
-_NO_PROFILE = Profile()
-
-_json = msgspec.json.Encoder(enc_hook=dict)
-"""Knows everything but the read-only mappings, which are made dicts."""
-_to_mapping = msgspec.json.Decoder(dict[str, str]).decode
-_to_profile = msgspec.json.Decoder(Profile).decode
-_to_device = msgspec.json.Decoder(Device).decode
-_to_devices = msgspec.json.Decoder(tuple[Device, ...]).decode
-_to_participants = msgspec.json.Decoder(tuple[Participant, ...]).decode
-
-_NAMES = tuple(field.name for field in fields(Session))
-_SESSION = f"SELECT s.{', s.'.join(_NAMES)} FROM session s "  # noqa: S608 - as below
+_SESSION = f"SELECT s.{', s.'.join(NAMES)} FROM session s "  # noqa: S608 - as below
 _ENTRY = (
     "SELECT position, kind, role, participant, nickname, at, text, message_type,"
-    " user_data, notable FROM entry "
+    " user_data, notable, push FROM entry "
 )
 _AFTER = (
     "WHERE session = (SELECT number FROM session WHERE id = ?) AND position > ?"
     " ORDER BY position LIMIT ?"
 )
-_INSERT_ENTRY = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SESSION = (
-    f"INSERT INTO session ({', '.join(_NAMES)}, seats)"  # noqa: S608 - our own names
-    f" VALUES ({', '.join('?' * (len(_NAMES) + 1))}) ON CONFLICT DO NOTHING"
+    f"INSERT INTO session ({', '.join(NAMES)}, seats)"  # noqa: S608 - our own names
+    f" VALUES ({', '.join('?' * (len(NAMES) + 1))}) ON CONFLICT DO NOTHING"
 )
 
 
@@ -106,44 +94,47 @@ def read_entries(
     return [to_entry(row) for row in rows.fetchall()]
 
 
-def insert_entry(db: sqlite3.Connection, session: int, entry: Entry) -> None:
-    db.execute(
-        _INSERT_ENTRY,
-        (
-            session,
-            entry.position,
-            entry.kind,
-            entry.role,
-            entry.participant,
-            entry.nickname,
-            entry.at,
-            entry.text,
-            entry.message_type,
-            from_mapping(entry.user_data),
-            entry.notable,
-        ),
+def entry_values(session: int, entry: Entry) -> Row:
+    """Return the values of the entry's columns."""
+    return (
+        session,
+        entry.position,
+        # sqlite3 searches for an adapter of whatever is not exactly one of its types,
+        # for longer than it takes to store it.
+        str(entry.kind),
+        str(entry.role),
+        entry.participant,
+        entry.nickname,
+        entry.at,
+        entry.text,
+        entry.message_type,
+        from_mapping(entry.user_data),
+        int(entry.notable),
+        from_override(entry.push),
     )
 
 
 def to_entry(row: Row) -> Entry:
-    position, kind, role, participant, nickname, at, text, type_, data, notable = row
+    position, kind, role, participant, nickname, at, text, type_, data, *rest = row
+    notable, push = rest
     return Entry(
         position=position,
-        kind=_KINDS[kind],
-        role=_ROLES[role],
+        kind=KINDS[kind],
+        role=ROLES[role],
         participant=participant,
         nickname=nickname,
         at=at,
         text=text,
         message_type=type_,
-        user_data=_to_mapping(data) if data else NOTHING,
+        user_data=to_mapping(data) if data else NOTHING,
         notable=notable == 1,
+        push=to_override(push) if push else None,
     )
 
 
 def to_session(row: Row) -> Session:
-    values = dict(zip(_NAMES, row, strict=True))
-    values["state"] = _STATES[values["state"]]
+    values = dict(zip(NAMES, row, strict=True))
+    values["state"] = STATES[values["state"]]
     values["comet"] = values["comet"] == 1
     values["profile"] = to_profile(values["profile"])
     values["devices"] = to_devices(values["devices"])
@@ -153,47 +144,11 @@ def to_session(row: Row) -> Session:
 
 def session_values(session: Session) -> list[object]:
     """Return the values of the columns in the order of the model's fields."""
-    values = {name: getattr(session, name) for name in _NAMES}
+    values = {name: getattr(session, name) for name in NAMES}
     values["profile"] = from_profile(session.profile)
     values["devices"] = from_devices(session.devices)
     values["participants"] = from_participants(session.participants)
     return list(values.values())
-
-
-def to_profile(text: str) -> Profile:
-    return _to_profile(text) if text else _NO_PROFILE
-
-
-def from_profile(profile: Profile) -> str:
-    return "" if profile == _NO_PROFILE else _json.encode(profile).decode()
-
-
-def to_device(text: str) -> Device:
-    return _to_device(text)
-
-
-def from_device(device: Device) -> str:
-    return _json.encode(device).decode()
-
-
-def to_devices(text: str) -> tuple[Device, ...]:
-    return _to_devices(text) if text else ()
-
-
-def from_devices(devices: Collection[Device]) -> str:
-    return _json.encode(devices).decode() if devices else ""
-
-
-def to_participants(text: str) -> tuple[Participant, ...]:
-    return _to_participants(text) if text else ()
-
-
-def from_participants(participants: Collection[Participant]) -> str:
-    return _json.encode(participants).decode() if participants else ""
-
-
-def from_mapping(mapping: Mapping[str, str]) -> str:
-    return _json.encode(mapping).decode() if mapping else ""
 
 
 def _numbers(participants: Iterable[Participant]) -> list[int]:

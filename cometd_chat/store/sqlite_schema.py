@@ -7,6 +7,9 @@ from pathlib import Path
 from cometd_chat.store import StoreError
 
 BUSY_TIMEOUT_MS = 5000
+CACHE_KIB = 32 * 1024
+"""Kibibytes of pages kept for reading: entries of a chat lie on many of them."""
+
 WAL_LIMIT = 64 * 1024 * 1024
 
 # What an append costs is mostly the number of pages that it dirties: each is copied
@@ -168,6 +171,61 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         WHERE unheard_since IS NOT NULL AND reachable
         """,
     ),
+    # What a push shall be like, what became of it, and badges that went down.
+    (
+        "ALTER TABLE entry ADD COLUMN push TEXT NOT NULL DEFAULT ''",  # JSON
+        # Whether devices may show a number that was true when a push was sent.
+        "ALTER TABLE session ADD COLUMN badged INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE session ADD COLUMN badge_lease REAL NOT NULL DEFAULT 0",
+        """
+        CREATE INDEX session_badged ON session (badge_lease)
+        WHERE badged AND acked >= notable
+        """,
+        """
+        CREATE TABLE sent (
+          session INTEGER NOT NULL,
+          id TEXT NOT NULL,
+          device_type TEXT NOT NULL,
+          provider TEXT NOT NULL,
+          position INTEGER NOT NULL,
+          sent_at REAL NOT NULL,
+          shown_at REAL,
+          opened_at REAL,
+          PRIMARY KEY (session, id)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
+)
+
+# An entry and what it changes, as one statement of `sqlite_append.py`: each statement
+# makes way for other threads several times, and waits for its turn again.
+GROWING = (
+    """
+    CREATE TEMP VIEW grown AS SELECT *, '' AS once, 0 AS first, 0 AS said_at,
+      0 AS keep, 0 AS more FROM main.entry
+    """,
+    """
+    CREATE TEMP TRIGGER grow INSTEAD OF INSERT ON grown BEGIN
+      INSERT INTO entry VALUES (
+        NEW.session, NEW.position, NEW.kind, NEW.role, NEW.participant, NEW.nickname,
+        NEW.at, NEW.text, NEW.message_type, NEW.user_data, NEW.notable, NEW.push
+      );
+      UPDATE session SET last = NEW.position, last_at = NEW.at,
+        last_text = iif(NEW.kind = 'Message', NEW.text, last_text),
+        unread = unread * NEW.keep + NEW.more,
+        notable = iif(NEW.notable, NEW.position, notable)
+      WHERE number = NEW.session;
+      INSERT OR REPLACE INTO once
+      SELECT NEW.session, NEW.once, NEW.first, NEW.position, NEW.said_at
+      WHERE NEW.once <> '';
+    END
+    """,
+    """
+    CREATE TEMP TRIGGER unheard INSTEAD OF INSERT ON grown WHEN NEW.notable BEGIN
+      UPDATE session SET unheard_since = max(absent_since, NEW.at)
+      WHERE number = NEW.session AND unheard_since IS NULL;
+    END
+    """,
 )
 
 
@@ -191,6 +249,8 @@ def prepare(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         _migrate(db)
+        for statement in GROWING:
+            db.execute(statement)
     except BaseException:
         db.close()
         raise
@@ -199,7 +259,9 @@ def prepare(path: Path) -> sqlite3.Connection:
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """Open a file, that `prepare` has seen, for reading only."""
-    return _connect(path.absolute().as_uri() + "?mode=ro")
+    db = _connect(path.absolute().as_uri() + "?mode=ro")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return db
 
 
 def _connect(name: str) -> sqlite3.Connection:

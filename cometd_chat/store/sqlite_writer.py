@@ -17,15 +17,16 @@ call, and since there is one writer and one loop, in the order of the commits.
 """
 
 import asyncio
-import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from cometd_chat.store import Change, StoreError, StoreUnavailableError, Watcher
+from cometd_chat.store.watchers import Watchers
 
 T = TypeVar("T")
 
@@ -35,8 +36,6 @@ BATCH = 512
 _Future: TypeAlias = "asyncio.Future[Any]"
 _Job: TypeAlias = tuple[Callable[..., Any], _Future]
 _Outcome: TypeAlias = tuple[_Future, Any, Exception | None]
-
-log = logging.getLogger(__name__)
 
 
 class Workers:
@@ -48,7 +47,7 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._room = room
         self._closed = False
-        self._watchers: list[Watcher] = []
+        self._watchers = Watchers()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=serve, args=(self, db), name="sqlite", daemon=True)
@@ -73,7 +72,7 @@ class Workers:
         return future
 
     def watch(self, watcher: Watcher) -> None:
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
 
     async def close(self) -> None:
         """Finish what waits, then end the threads."""
@@ -111,15 +110,7 @@ class Workers:
             else:
                 future.set_exception(error)
         for change in news:
-            self._tell(change)
-
-    def _tell(self, change: Change) -> None:
-        for watcher in self._watchers:
-            try:
-                watcher(change)
-            except Exception as error:  # noqa: BLE001 - any watcher, any fault
-                # Without the traceback, whose message could show chat text.
-                log.error("a watcher raised %s", type(error).__name__)
+            self._watchers.tell(change)
 
 
 _Serve: TypeAlias = Callable[[Workers, sqlite3.Connection], None]
@@ -135,13 +126,22 @@ def read(workers: Workers, db: sqlite3.Connection) -> None:
     db.close()
 
 
-def write(workers: Workers, db: sqlite3.Connection) -> None:
-    """Serve writes, all that wait in one transaction."""
+def write(pace: float, workers: Workers, db: sqlite3.Connection) -> None:
+    """Serve writes, all that wait in one transaction.
+
+    From one transaction to the next `pace` seconds pass at least: one for a single
+    append costs the processor several times as much as an append among others.
+    Whoever comes when nobody else does waits for nothing.
+    """
     more = True
     while more:
         batch, more = workers.take(BATCH)
+        began = time.monotonic()
         if batch:
             workers.answer(*_commit(db, batch))
+        # Before it waits for work: whoever brings some then need not wake this thread.
+        if more and (early := began + pace - time.monotonic()) > 0:
+            time.sleep(early)
     with suppress(sqlite3.Error):  # no room for a checkpoint: the log stays
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()

@@ -12,7 +12,7 @@ between the look and the hold.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from msgspec import Raw
@@ -20,13 +20,17 @@ from msgspec import Raw
 from cometd_chat import bayeux
 from cometd_chat.clock import Clock
 
+from .elsewhere import ABROAD, Elsewhere, Item
 from .exchange import DISPLACED, Exchange
 from .throttle import Throttles
 
 log = logging.getLogger(__name__)
 
-Item: TypeAlias = bayeux.Message | bayeux.Reply
-"""A message, or the reply that refuses what was none."""
+Work: TypeAlias = Coroutine[Any, Any, None]
+"""What has to be waited for. Most requests have none, and are served without it."""
+
+DEPARTURES = 500
+"""Held connects that are answered in a second when their clients go elsewhere."""
 
 
 class CometdEndpoint:
@@ -50,45 +54,153 @@ class CometdEndpoint:
         self._timestamps = timestamps
         self._held: dict[str, Exchange] = {}
         self._answered: dict[str, Exchange] = {}
+        self._last_on: dict[object, str] = {}
+        self._watched: set[Exchange] = set()
         self._failed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self.elsewhere: Elsewhere | None = None
 
-    async def serve(
+    @property
+    def closing(self) -> bool:
+        """Tell whether this server stops."""
+        return self._closing
+
+    def watch(self, exchange: Exchange) -> None:
+        """Look now and then whether this exchange is dead, for nobody will tell."""
+        self._watched.add(exchange)
+
+    def serve(
         self, exchange: Exchange, batch: Sequence[Item], peer: bayeux.Peer
-    ) -> None:
+    ) -> Work | None:
         """Serve the messages of one request.
 
-        Returns when the response is on its way, or held. Whoever calls must call
-        `ended()` once the response was written, or could not be.
+        Afterwards, and after the work that is returned, the response is on its way,
+        or held. Whoever calls must call `ended()` once it was written, or could not
+        be.
         """
         exchange.received_at = self._clock.time()
-        items = bayeux.screen(batch)
+        if exchange.connection in self._last_on and exchange.in_turn:
+            self._proved(exchange.connection)
+        if self.elsewhere is not None:
+            return self.elsewhere.serve(exchange, bayeux.screen(batch), peer)
+        if len(batch) == 1:
+            return self._serve_one(exchange, batch[0], peer)
+        return self.serve_here(exchange, bayeux.screen(batch), peer)
+
+    async def serve_here(
+        self, exchange: Exchange, items: Sequence[Item], peer: bayeux.Peer
+    ) -> None:
+        """Serve messages of clients that are on this node, if anywhere."""
         for item in items:
             decision = self._decide(item, peer, alone=len(items) == 1)
             if isinstance(decision, bayeux.Connect):
-                exchange.connect = decision
+                exchange.hold(decision)
             else:
-                exchange.add(item, await self._settle(decision, peer))
+                settled = self._settle(decision, peer)
+                if not isinstance(settled, bayeux.Reply):
+                    settled = await settled
+                exchange.add(item, settled)
         if exchange.connect is None:
             self._finish(exchange, [])
-        else:
-            await self._connect(exchange, exchange.connect)
+        elif (work := self._connect(exchange, exchange.connect)) is not None:
+            await work
+
+    def _serve_one(
+        self, exchange: Exchange, item: Item, peer: bayeux.Peer
+    ) -> Work | None:
+        """Serve a message that is alone in its request, as nearly all are."""
+        decision = self._decide(item, peer, alone=True)
+        if isinstance(decision, bayeux.Connect):
+            exchange.hold(decision)
+            return self._connect(exchange, decision)
+        if isinstance(decision, bayeux.Publish):
+            return self._serve_publish(exchange, decision)
+        settled = self._settle(decision, peer)
+        return self._reply(exchange, item, settled)
+
+    def _serve_publish(
+        self, exchange: Exchange, publish: bayeux.Publish
+    ) -> Work | None:
+        held = self._told_by_reply(exchange, publish.client)
+        try:
+            settled = self._publish(publish)
+        finally:
+            if held is not None:
+                held.reading = False
+        if held is None or not isinstance(settled, bayeux.Reply):
+            return self._reply(exchange, publish.message, settled)
+        exchange.add(publish.message, settled)
+        self._finish(exchange, self._take(exchange, held))
+        return None
+
+    def _told_by_reply(
+        self, exchange: Exchange, client: bayeux.Client
+    ) -> Exchange | None:
+        """Return the held connect of a client who shall get what he publishes with
+        the reply, and make it wait; None if he shall get it with the connect.
+
+        Then all that was told before has arrived. Acknowledgements number answers to
+        connects only, and without a connect nobody knows yet what arrived.
+        """
+        held = self._held.get(client.id)
+        if held is None or held.reading or client.acks or not exchange.in_turn:
+            return None
+        last = self._answered.get(client.id)
+        if last is not None and not self._confirmed(client.id, last):
+            return None
+        held.reading = True
+        return held
+
+    def _take(self, exchange: Exchange, held: Exchange) -> list[Raw]:
+        """Return the events that the reply to a publisher brings him."""
+        if held.connect is None:
+            return []
+        client_id = held.connect.client.id
+        events = self._outbox.take(client_id, ending=False) or []
+        if events:
+            self._watch(client_id, exchange)
+        return events
+
+    def _reply(
+        self,
+        exchange: Exchange,
+        item: Item,
+        settled: bayeux.Reply | Awaitable[bayeux.Reply],
+    ) -> Work | None:
+        """Answer a message that is alone in its request, once its reply is known."""
+        if not isinstance(settled, bayeux.Reply):
+            return self._reply_later(exchange, item, settled)
+        exchange.add(item, settled)
+        self._finish(exchange, [])
+        return None
+
+    async def _reply_later(
+        self, exchange: Exchange, item: Item, settling: Awaitable[bayeux.Reply]
+    ) -> None:
+        exchange.add(item, await settling)
+        self._finish(exchange, [])
 
     def ended(self, exchange: Exchange) -> None:
-        """Note that the exchange is over; `exchange.written` tells how it went."""
+        """Note that the exchange is over; `exchange.written` tells how it went.
+
+        Told twice, or before `serve()` has returned, it does no harm.
+        """
+        self._watched.discard(exchange)
         if exchange.connect is None:
+            if exchange.carries and not exchange.written:
+                self._not_told(exchange)
             return
-        client, poll = exchange.connect.client, exchange.connect.poll
+        client = exchange.connect.client
         if self._held.get(client.id) is exchange:
             del self._held[client.id]
-        if self._answered.get(client.id) is exchange and not exchange.written:
-            del self._answered[client.id]
+        if not exchange.written and self._answered.get(client.id) is exchange:
+            self._unwatch(client.id)
             self._outbox.lost(client.id)
-        if self._server.client(client.id) is not client:
-            self._answered.pop(client.id, None)
+        if client.id in self._answered and self._server.client(client.id) is not client:
+            self._unwatch(client.id)
         now = self._clock.monotonic()
-        self._server.answered(client, poll, now, events=exchange.carries)
+        self._server.answered(exchange.connect, now, events=exchange.carries)
 
     def disconnected(self, connection: object, client_id: str) -> None:
         """Note the end of a connection that carried many exchanges.
@@ -98,7 +210,7 @@ class CometdEndpoint:
         """
         last = self._answered.get(client_id)
         if last is not None and last.connection is connection:
-            del self._answered[client_id]
+            self._unwatch(client_id)
             self._outbox.lost(client_id)
 
     def wake(self, client_id: str) -> None:
@@ -109,9 +221,8 @@ class CometdEndpoint:
 
     def sweep(self) -> None:
         """Do what is due by the passing of time; call it about once a second."""
-        for client_id, exchange in list(self._held.items()):
-            if exchange.dead:
-                self._drop(client_id, exchange)
+        for exchange in [e for e in self._watched if e.connect and e.dead]:
+            self._let_go(exchange)
         for client_id, exchange in list(self._answered.items()):
             self._confirm(client_id, exchange)
         failed, self._failed = self._failed, set()
@@ -120,21 +231,51 @@ class CometdEndpoint:
         for happened in self._server.sweep(self._clock.monotonic()):
             self._happened(happened)
 
+    def answered_elsewhere(self, exchange: Exchange) -> None:
+        """Let the replies of another node go out."""
+        self._finish(exchange, [])
+
+    async def part(self, client: bayeux.Client) -> None:
+        """Take back what did not reach a client that is about to leave this node."""
+        last = self._answered.get(client.id)
+        if last is not None and await last.lost(ABROAD):
+            self._outbox.lost(client.id)
+
+    def parted(self, client: bayeux.Client, *, resumed: bool = False) -> None:
+        """Forget a client that goes on at another node, or (`resumed`) another that
+        goes on in its place; then its held connect is told to stop."""
+        if resumed and client.poll is not None:
+            client.poll.reply.advice = self._server.advice("none")
+            self._release(client)
+        if (exchange := self._held.pop(client.id, None)) is not None:
+            exchange.refuse(DISPLACED)
+        self._unwatch(client.id)
+        self._failed.discard(client.id)
+        self._server.part(client)
+
     async def expel(self, client_id: str) -> None:
         """Make a client begin anew, for it has lost something for good."""
         if client := self._server.client(client_id):
             self._server.expel(client)
             try:
-                await self._application.left(client, None)
+                await self._left(client, None)
             finally:
                 self._release(client)
 
-    async def close(self) -> None:
-        """Answer all held connects; their clients come back to the next server."""
+    async def close(self, within: float = 0.0) -> None:
+        """Answer all held connects; their clients come back to the next server.
+
+        So that other servers are not run over, they are answered one after the other,
+        but all `within` these seconds.
+        """
         self._closing = True
-        for client_id, exchange in list(self._held.items()):
+        held = list(self._held.items())
+        pause = min(1 / DEPARTURES, within / max(1, len(held)))
+        for client_id, exchange in held:
             exchange.due = True
             self.wake(client_id)
+            if pause:
+                await asyncio.sleep(pause)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _decide(self, item: Item, peer: bayeux.Peer, *, alone: bool) -> bayeux.Decision:
@@ -145,36 +286,44 @@ class CometdEndpoint:
             item.client_id = None  # a stranger gets the answer of an unknown client
         return self._server.receive(item, self._clock.monotonic(), alone=alone)
 
-    async def _settle(self, request: bayeux.Request, peer: bayeux.Peer) -> bayeux.Reply:
+    def _settle(
+        self, request: bayeux.Request, peer: bayeux.Peer
+    ) -> bayeux.Reply | Coroutine[Any, Any, bayeux.Reply]:
         """Carry a decision out and return the reply to its message."""
+        if isinstance(request, bayeux.Publish):
+            return self._publish(request)
+        if isinstance(request, bayeux.Reply):
+            if request.advice and request.advice.reconnect == "handshake":
+                return self._advised(request, peer)
+            return request
+        return self._settle_slowly(request, peer)
+
+    async def _settle_slowly(
+        self, request: bayeux.SlowRequest, peer: bayeux.Peer
+    ) -> bayeux.Reply:
         match request:
-            case bayeux.Reply():
-                if request.advice and request.advice.reconnect == "handshake":
-                    await self._throttle.wait(peer.address, self._clock.monotonic())
-                return request
             case bayeux.Handshake(message):
                 return await self._handshake(message, peer)
             case bayeux.Farewell(message, refusal):
                 known = await self._application.farewell(message, peer)
                 return bayeux.reply(message) if known else refusal
-            case _:
-                return await self._settle_known(request)
-
-    async def _settle_known(self, request: bayeux.ClientRequest) -> bayeux.Reply:
-        match request:
             case bayeux.Subscribe():
                 return await self._subscribe(request)
             case bayeux.Unsubscribe(client, names, reply):
                 await self._application.unsubscribe(client, names)
+                await self._keep(client)
                 return reply
-            case bayeux.Publish():
-                return await self._publish(request)
             case bayeux.Disconnect(client, message, reply):
                 try:
-                    await self._application.left(client, message)
+                    await self._left(client, message)
                 finally:
                     self._release(client)
                 return reply
+
+    async def _advised(self, reply: bayeux.Reply, peer: bayeux.Peer) -> bayeux.Reply:
+        """Return a reply that makes its reader come back at once, when it may."""
+        await self._throttle.wait(peer.address, self._clock.monotonic())
+        return reply
 
     async def _handshake(
         self, message: bayeux.Message, peer: bayeux.Peer
@@ -192,6 +341,8 @@ class CometdEndpoint:
             resumed = await self._resume(asked, new)
             told = {"clientId": asked.client_id, "resumed": resumed}
             reply.ext = {**(reply.ext or {}), "resume": told}
+        if new is not None:
+            await self._keep(new)
         return reply
 
     async def _resume(
@@ -203,6 +354,9 @@ class CometdEndpoint:
             return False
         # Before anything is awaited, so that no other handshake finds it as well.
         self._server.resume(old, new)
+        if not await self._gone(old, meant=False):
+            self._application.part(old)
+            return False
         try:
             await self._application.resume(old, new, asked.position)
         finally:
@@ -218,61 +372,110 @@ class CometdEndpoint:
         reply = self._server.subscribe(client, message)
         if reply.successful:
             reply.ext = ext or bayeux.UNSET
+            await self._keep(client)
         else:  # it left while the application was asked
             await self._application.unsubscribe(client, names)
         return reply
 
-    async def _publish(self, publish: bayeux.Publish) -> bayeux.Reply:
+    def _publish(
+        self, publish: bayeux.Publish
+    ) -> bayeux.Reply | Coroutine[Any, Any, bayeux.Reply]:
+        client, message = publish.client, publish.message
         try:
-            await self._application.publish(publish.client, publish.message)
+            storing = self._application.publish(client, message)
         except bayeux.RefusedError as exc:
-            return bayeux.refusal(publish.message, str(exc))
-        return bayeux.reply(publish.message)
+            return bayeux.refusal(message, str(exc))
+        if storing is None:
+            return bayeux.reply(message)
+        return self._stored(client, message, storing)
 
-    async def _connect(self, exchange: Exchange, connect: bayeux.Connect) -> None:
+    async def _stored(
+        self, client: bayeux.Client, message: bayeux.Message, storing: Awaitable[None]
+    ) -> bayeux.Reply:
+        try:
+            await storing
+        except bayeux.RefusedError as exc:
+            return bayeux.refusal(message, str(exc))
+        await self._keep(client)
+        return bayeux.reply(message)
+
+    def _connect(self, exchange: Exchange, connect: bayeux.Connect) -> Work | None:
         client, client_id = connect.client, connect.client.id
-        if client.poll is not connect.poll:
+        if client.poll is not connect:
             exchange.refuse(DISPLACED)  # while its neighbours were carried out
-            return
+            return None
         if (former := self._held.pop(client_id, None)) is not None:
             former.refuse(DISPLACED)
-        exchange.due = not connect.poll.wait or self._closing
+        exchange.due = not connect.wait or self._closing
         exchange.reading = True
         self._held[client_id] = exchange
-        arrived = await self._arrived(exchange, client_id)
-        if self._held.get(client_id) is not exchange:
-            return  # displaced meanwhile: the newer connect decides
-        self._answered.pop(client_id, None)
-        if connect.count is not None and connect.count.rewind is not None:
+        last = self._answered.get(client_id)
+        if last is None or last.connection is exchange.connection:
+            self._hold(exchange, connect, arrived=True)
+            return None
+        return self._hold_when_sure(exchange, connect, last)
+
+    async def _hold_when_sure(
+        self, exchange: Exchange, connect: bayeux.Connect, last: Exchange
+    ) -> None:
+        """Hold a connect once it is known whether the answer to the one before
+        arrived, as far as connections tell."""
+        arrived = not await last.lost(exchange)
+        if self._held.get(connect.client.id) is exchange:
+            self._hold(exchange, connect, arrived=arrived)
+        # else it was displaced meanwhile: the newer connect decides
+
+    def _hold(
+        self, exchange: Exchange, connect: bayeux.Connect, *, arrived: bool
+    ) -> None:
+        """Hold a connect until something waits for its client."""
+        client, client_id = connect.client, connect.client.id
+        if client_id in self._answered:
+            self._unwatch(client_id)
+        if connect.count is None:
+            if not arrived:
+                self._outbox.lost(client_id)
+        elif connect.count.rewind is not None:
             connect.count.rewind()
-        elif connect.count is not None or not arrived:
+        else:
             self._outbox.lost(client_id)
         later = self._application.connect(client, connect.message)
         exchange.reading = False
-        self.wake(client_id)
+        self._answer(client_id, exchange)
         if later is not None:
             self._spawn(later)
-
-    async def _arrived(self, exchange: Exchange, client_id: str) -> bool:
-        """Tell whether the client has the answer to its connect before this one, as
-        far as connections tell."""
-        last = self._answered.get(client_id)
-        return last is None or not await last.lost(exchange)
 
     def _confirm(self, client_id: str, last: Exchange) -> None:
         """Stop watching a response that arrived at the peer's host, or died."""
         if self._server.client(client_id) is None:
-            del self._answered[client_id]
+            self._unwatch(client_id)
         elif last.unconfirmed:
             last.doubtful = True  # if the connection dies now, the response is lost
-        elif not last.dead:
-            del self._answered[client_id]
-        elif self._answered.pop(client_id).doubtful:
+        elif last.dead and last.doubtful:
+            self._unwatch(client_id)
             self._outbox.lost(client_id)
+            self.wake(client_id)
+        elif last.connect is None:
+            self._settled(client_id, arrived=True)
+            self.wake(client_id)
+        else:
+            self._unwatch(client_id)
+
+    def _confirmed(self, client_id: str, last: Exchange) -> bool:
+        """Tell whether a reply to a publisher arrived at the peer's host."""
+        if last.unconfirmed or (last.doubtful and last.dead):
+            return False
+        self._settled(client_id, arrived=True)
+        return True
 
     def _answer(self, client_id: str, exchange: Exchange) -> None:
         if exchange.dead:
             self._drop(client_id, exchange)
+            return
+        last = self._answered.get(client_id)
+        if last is not None and not self._confirmed(client_id, last):
+            exchange.reading = True
+            self._spawn(self._answer_when_sure(client_id, exchange, last))
             return
         events = self._outbox.take(client_id, ending=exchange.due)
         if events is None:
@@ -284,20 +487,72 @@ class CometdEndpoint:
                 self._watch(client_id, exchange)
             self._finish(exchange, events)
 
+    async def _answer_when_sure(
+        self, client_id: str, exchange: Exchange, last: Exchange
+    ) -> None:
+        """Answer a connect once it is known whether the client got what he published
+        himself: or what comes now would overtake it."""
+        lost = await last.lost(exchange)
+        exchange.reading = False
+        if self._held.get(client_id) is not exchange:
+            return
+        if self._answered.get(client_id) is last:
+            self._settled(client_id, arrived=not lost)
+        self._answer(client_id, exchange)
+
+    def _settled(self, client_id: str, *, arrived: bool) -> None:
+        """Note what became of the events that a publisher got with his reply."""
+        self._unwatch(client_id)
+        if arrived:
+            self._outbox.arrived(client_id)
+        else:
+            self._outbox.lost(client_id)
+
+    def _not_told(self, exchange: Exchange) -> None:
+        """Take back the events of a reply that could not be written."""
+        client_id = self._last_on.get(exchange.connection)
+        if client_id is not None and self._answered.get(client_id) is exchange:
+            self._settled(client_id, arrived=False)
+            self.wake(client_id)
+
     def _watch(self, client_id: str, exchange: Exchange) -> None:
         """Keep what will tell whether these events arrived."""
         count = None if exchange.connect is None else exchange.connect.count
         if exchange.connect is None or count is None:
+            if client_id in self._answered:
+                self._unwatch(client_id)
             self._answered[client_id] = exchange
+            self._last_on[exchange.connection] = client_id
         else:
             exchange.connect.client.carries(count.batch, self._outbox.mark(client_id))
 
+    def _unwatch(self, client_id: str) -> None:
+        """Watch no response to this client any more."""
+        last = self._answered.pop(client_id, None)
+        if last is not None and self._last_on.get(last.connection) == client_id:
+            del self._last_on[last.connection]
+
+    def _proved(self, connection: object) -> None:
+        """Note that the response before arrived: another request came behind it.
+
+        Proxies serve many clients on one connection, whose unconfirmed bytes say
+        nothing of a response before the last.
+        """
+        client_id = self._last_on[connection]
+        last = self._answered[client_id]
+        if not last.written:
+            return
+        if last.connect is None:
+            self._settled(client_id, arrived=True)
+        else:
+            self._unwatch(client_id)
+
     def _finish(self, exchange: Exchange, events: list[Raw]) -> None:
-        now = self._clock.time()
         exchange.parting = self._closing
-        exchange.sync(now)
+        if exchange.asking:
+            exchange.sync(self._clock.time())
         if self._timestamps:
-            exchange.stamp(bayeux.extensions.timestamp(now))
+            exchange.stamp(bayeux.extensions.timestamp(self._clock.time()))
         exchange.finish(events)
 
     async def _catch_up(self, client_id: str, exchange: Exchange) -> None:
@@ -325,6 +580,13 @@ class CometdEndpoint:
             exchange.due = True
             self.wake(client.id)
 
+    def _let_go(self, exchange: Exchange) -> None:
+        """End a held connect for which nobody waits any more."""
+        if exchange.connect is not None:
+            client_id = exchange.connect.client.id
+            if self._held.get(client_id) is exchange:
+                self._drop(client_id, exchange)
+
     def _drop(self, client_id: str, exchange: Exchange) -> None:
         self._held.pop(client_id, None)
         exchange.refuse(DISPLACED)
@@ -334,17 +596,42 @@ class CometdEndpoint:
             case bayeux.Release(client):
                 self._release(client)
             case bayeux.Silent(client):
-                self._spawn(self._application.silent(client))
+                self._spawn(self._silent(client))
             case bayeux.Expired(client):
-                self._spawn(self._application.left(client, None))
+                self._spawn(self._left(client, None))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _keep(self, client: bayeux.Client) -> None:
+        """Let other nodes know what the client has now."""
+        if self.elsewhere is not None:
+            await self.elsewhere.keep(client)
+
+    async def _silent(self, client: bayeux.Client) -> None:
+        if self.elsewhere is None:
+            await self._application.silent(client)
+        else:
+            await self.elsewhere.silent(client)
+
+    async def _left(
+        self, client: bayeux.Client, message: bayeux.Message | None
+    ) -> None:
+        """Note that the client is gone, unless it went to another node."""
+        if await self._gone(client, meant=message is not None):
+            await self._application.left(client, message)
+        else:
+            self._application.part(client)
+
+    async def _gone(self, client: bayeux.Client, *, meant: bool) -> bool:
+        """Tell other nodes that the client is gone; False if it is with them."""
+        elsewhere = self.elsewhere
+        return elsewhere is None or await elsewhere.gone(client, meant=meant)
+
+    def _spawn(self, work: Work) -> None:
         task = asyncio.create_task(_guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+async def _guarded(work: Work) -> None:
     try:
         await work
     except Exception:

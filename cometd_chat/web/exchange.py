@@ -34,40 +34,37 @@ CometD's choice: clients ignore the failure, for its id is no longer theirs, and
 browsers do not repeat it by themselves as they do with 408 (CometD issue 800).
 """
 
+_GONE = select.POLLRDHUP
+_new_poll = select.poll
+
 CONFIRMATION_TRIES = 15
 CONFIRMATION_PAUSE = 0.02
 """Seconds, times the tries: longer than hosts delay the acknowledgement of TCP."""
 
 
 class Exchange(ABC):
-    """A request and its response. `connection` tells which ones share a socket."""
+    """A request and its response. `connection` tells which ones share a socket.
 
-    __slots__ = (
-        "carries",
-        "connect",
-        "connection",
-        "doubtful",
-        "due",
-        "parting",
-        "reading",
-        "received_at",
-        "replies",
-        "syncs",
-        "written",
-    )
+    `in_turn`: on a connection, a request follows the response to the one before it
+    (HTTP/1.1). `asking` are messages with something in `ext`, and their replies.
+    """
+
+    in_turn = True
+
+    # Of the class until they change: most never do.
+    connect: bayeux.Connect | None = None
+    asking: Sequence[tuple[bayeux.Message, bayeux.Reply]] = ()
+    received_at = 0.0
+    carries = False
+    due = False
+    parting = False
+    reading = False
+    written = False
+    doubtful = False
 
     def __init__(self, connection: object) -> None:
         self.connection = connection
         self.replies: list[bayeux.Reply] = []
-        self.connect: bayeux.Connect | None = None
-        self.syncs: list[tuple[bayeux.Message, bayeux.Reply]] = []
-        self.received_at = 0.0
-        self.carries = False
-        self.due = False
-        self.parting = False
-        self.reading = False
-        self.written = False
-        self.doubtful = False
 
     @property
     @abstractmethod
@@ -100,25 +97,28 @@ class Exchange(ABC):
         """Add the reply to a message of the request."""
         self.replies.append(reply)
         if isinstance(item, bayeux.Message) and item.ext:
-            self.syncs.append((item, reply))
+            self.asking = [*self.asking, (item, reply)]
+
+    def hold(self, connect: bayeux.Connect) -> None:
+        """Add the connect of the request; its reply comes last."""
+        self.connect = connect
+        if connect.message.ext:
+            self.asking = [*self.asking, (connect.message, connect.reply)]
 
     def sync(self, now: float) -> None:
         """Answer what messages asked of the clock, now that they are answered."""
         received, sent = round(self.received_at * 1000), round(now * 1000)
-        if self.connect is not None and self.connect.message.ext:
-            self.syncs.append((self.connect.message, self.connect.poll.reply))
-        for message, reply in self.syncs:
+        for message, reply in self.asking:
             told = bayeux.extensions.timesync(message, received, sent)
             if told is not None:
                 reply.ext = {**(reply.ext or {}), "timesync": told}
 
     def stamp(self, timestamp: str) -> None:
         """Tell in each reply when it was sent."""
-        for reply in [*self.replies, *self._connect_reply()]:
+        for reply in self.replies:
             reply.timestamp = timestamp
-
-    def _connect_reply(self) -> list[bayeux.Reply]:
-        return [] if self.connect is None else [self.connect.poll.reply]
+        if self.connect is not None:
+            self.connect.reply.timestamp = timestamp
 
     def finish(self, events: list[Raw]) -> None:
         """Answer: replies first, then events, the connect's own reply last.
@@ -127,8 +127,12 @@ class Exchange(ABC):
         whose subscription they have not seen confirmed; the connect's reply comes
         last because clients confirm by it what came before.
         """
-        self.carries = bool(events)
-        self.send([*self.replies, *events, *self._connect_reply()])
+        messages: list[bayeux.Reply | Raw] = [*self.replies, *events]
+        if events:
+            self.carries = True
+        if self.connect is not None:
+            messages.append(self.connect.reply)
+        self.send(messages)
 
     async def lost(self, now: "Exchange") -> bool:
         """Tell, as the client's next poll is here, if this response did not arrive.
@@ -148,8 +152,6 @@ class Exchange(ABC):
 
 class HttpExchange(Exchange):
     """An exchange by one HTTP request; `callback` makes the response a script."""
-
-    __slots__ = ("_callback", "_outcome", "_request", "cookie")
 
     def __init__(self, request: web.Request, callback: str = "") -> None:
         super().__init__(request.transport)
@@ -189,6 +191,9 @@ class HttpExchange(Exchange):
             response.headers["Set-Cookie"] = self.cookie
         if self.parting:
             response.force_close()
+        if (transport := self._request.transport) is not None:
+            # Waiting to be written, to a loop that writes later, is not written.
+            transport.set_write_buffer_limits(high=1)
         await response.prepare(self._request)
         await response.write_eof()
         if self.dead:
@@ -229,10 +234,11 @@ def hung_up(transport: asyncio.BaseTransport | None) -> bool:
     response that is written in this one.
     """
     sock = None if transport is None else transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
+    descriptor = -1 if sock is None else sock.fileno()
+    if descriptor < 0:
         return True
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLRDHUP)
+    poll = _new_poll()
+    poll.register(descriptor, _GONE)
     return bool(poll.poll(0))
 
 

@@ -18,7 +18,12 @@ async def within(seconds: float, body: Awaitable[T]) -> T:
         async with asyncio.timeout(seconds):
             return await body
     except TimeoutError:
-        raise web.HTTPRequestTimeout(text="The body took too long\n") from None
+        raise late() from None
+
+
+def late() -> web.HTTPRequestTimeout:
+    """Return the refusal of a body that does not arrive."""
+    return web.HTTPRequestTimeout(text="The body took too long\n")
 
 
 async def read_body(request: web.Request, seconds: float) -> bytes:

@@ -13,23 +13,20 @@ chat. What waits for a client is kept in this process; a response that did not r
 the client goes out again with its next poll.
 """
 
-import asyncio
-import contextlib
-import logging
 import secrets
 from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Sequence,
 )
 from typing import Any, TypeAlias
 
 from aiohttp import web
-from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, json
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 
+from cometd_chat.background import repeated
 from cometd_chat.bayeux import (
     ABSENT,
     LONG_POLLING,
@@ -43,23 +40,20 @@ from cometd_chat.bayeux import (
     Message,
     Options,
     Patterns,
-    Peer,
-    RefusedError,
     Rewind,
     Rules,
     channels,
-    extensions,
 )
 from cometd_chat.clock import SystemClock
 
 from .addresses import Addresses
+from .browsers import BrowserCookie
 from .cometd import CometdEndpoint
-from .long_polling import BrowserCookie, HttpTransports
+from .long_polling import HttpTransports
 from .origins import Origins
+from .services import OnHandshake, OnLeft, OnPublish, OnSubscribe, Services
 from .throttle import Throttles
 from .websocket import WebSocketTransport
-
-log = logging.getLogger(__name__)
 
 SWEEP_PERIOD = 0.5
 """Seconds between two looks for clients that went silent, and for what is late."""
@@ -73,16 +67,13 @@ MAX_FRAME = 1024 * 1024
 DEFAULT_OPTIONS = Options(transports=(WEBSOCKET, LONG_POLLING))
 DEFAULT_BOUNDS = Bounds()
 
+_META = channels.Kind.META
+
 Service: TypeAlias = Callable[[Client, Any], Awaitable[None]]
 """Takes what a client sent to a service channel."""
 
 Procedure: TypeAlias = Callable[[Client, Any], Awaitable[object]]
 """Takes the argument of a call, and returns its result."""
-
-OnHandshake: TypeAlias = Callable[[Message, Peer], Awaitable[object]]
-OnSubscribe: TypeAlias = Callable[[Client, str], Awaitable[None]]
-OnPublish: TypeAlias = Callable[[Client, str, Any], Awaitable[None]]
-OnLeft: TypeAlias = Callable[[Client], Awaitable[None]]
 
 
 def mount(
@@ -126,10 +117,10 @@ class Bayeux:
         self._mailboxes = Mailboxes(bounds)
         self._broadcast = Broadcast(rules, self._mailboxes)
         self._server = BayeuxServer(options, lambda: secrets.token_hex(16))
-        self._application = _Application(self._broadcast, self._mailboxes, clock)
+        self._services = Services(self._broadcast, self._mailboxes, clock)
         self._endpoint = CometdEndpoint(
             self._server,
-            self._application,
+            self._services,
             _Outbox(self._mailboxes),
             clock,
             Throttles(HANDSHAKES),
@@ -171,7 +162,7 @@ class Bayeux:
             async def serve(client: Client, data: Any, _: Message) -> None:
                 await service(client, data)
 
-            self._application.add(channel, serve)
+            self._services.add(channel, serve)
             return service
 
         return add
@@ -192,7 +183,7 @@ class Bayeux:
                 event = _event(message.channel, result, message.id)
                 self._post(client, event)
 
-            self._application.add(channel, serve)
+            self._services.add(channel, serve)
             return procedure
 
         return add
@@ -202,7 +193,7 @@ class Bayeux:
 
         It is given the message, with `ext`, and where it came from.
         """
-        self._application.on_handshake = hook
+        self._services.on_handshake = hook
         return hook
 
     def on_subscribe(self, hook: OnSubscribe) -> OnSubscribe:
@@ -211,17 +202,17 @@ class Bayeux:
         It is called for each channel or pattern that `broadcast` allows; if it
         refuses one, the client gets none of those that it asked for together.
         """
-        self._application.on_subscribe = hook
+        self._services.on_subscribe = hook
         return hook
 
     def on_publish(self, hook: OnPublish) -> OnPublish:
         """Let the decorated function see, and refuse, what clients broadcast."""
-        self._application.on_publish = hook
+        self._services.on_publish = hook
         return hook
 
     def on_left(self, hook: OnLeft) -> OnLeft:
         """Tell the decorated function of each client that left, or is given up."""
-        self._application.on_left = hook
+        self._services.on_left = hook
         return hook
 
     def publish(self, channel: str, data: object) -> int:
@@ -251,20 +242,8 @@ class Bayeux:
         return known
 
     async def _sweeping(self, _: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._sweep_for_ever())
-        yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_PERIOD)
-            try:
-                await self._sweep()
-            except Exception:
-                # A task boundary: one failure must not end what runs for months.
-                log.exception("looking for silent clients failed")
+        async with repeated(SWEEP_PERIOD, self._sweep):
+            yield
 
     async def _sweep(self) -> None:
         self._endpoint.sweep()
@@ -274,119 +253,6 @@ class Bayeux:
     async def _close(self, _: web.Application) -> None:
         await self._endpoint.close()
         await self._sockets.close()
-
-
-_META = channels.Kind.META
-_SERVICE = channels.Kind.SERVICE
-_Serve: TypeAlias = Callable[[Client, Any, Message], Awaitable[None]]
-
-
-class _Application:
-    """Who may do what: broadcast channels as allowed, services as added, hooks."""
-
-    def __init__(
-        self, broadcast: Broadcast, mailboxes: Mailboxes, clock: SystemClock
-    ) -> None:
-        self._broadcast = broadcast
-        self._mailboxes = mailboxes
-        self._clock = clock
-        self._services: dict[str, _Serve] = {}
-        self.on_handshake: OnHandshake | None = None
-        self.on_subscribe: OnSubscribe | None = None
-        self.on_publish: OnPublish | None = None
-        self.on_left: OnLeft | None = None
-
-    def add(self, channel: str, serve: _Serve) -> None:
-        if not channels.is_name(channel) or channels.kind(channel) is not _SERVICE:
-            raise ValueError(f"not the name of a service channel: {channel!r}")
-        if channel in self._services:
-            raise ValueError(f"two services on {channel}")
-        self._services[channel] = serve
-
-    async def handshake(self, message: Message, peer: Peer) -> object:
-        with _refusing(message.channel, reconnect="handshake"):
-            return self.on_handshake and await self.on_handshake(message, peer)
-
-    def allows(self, client: Client, peer: Peer) -> bool:
-        return True  # its id is a secret, and known to nobody else
-
-    async def subscribe(
-        self, client: Client, names: Sequence[str], message: Message
-    ) -> None:
-        heard = [name for name in names if channels.kind(name) is not _SERVICE]
-        for name in heard:
-            if not self._broadcast.allows(name):
-                raise RefusedError(403, "Subscription denied", name)
-            if self.on_subscribe:
-                with _refusing(name):
-                    await self.on_subscribe(client, name)
-        self._broadcast.subscribe(client.id, heard)
-
-    def continues(self, old: Client, new: Client) -> bool:
-        return old.identity == new.identity
-
-    async def resume(self, old: Client, new: Client, position: object) -> None:
-        self._mailboxes.lost(old.id)
-        self._mailboxes.move(old.id, new.id)
-        self._broadcast.move(old.id, new.id)
-
-    async def unsubscribe(self, client: Client, names: Sequence[str]) -> None:
-        self._broadcast.unsubscribe(client.id, names)
-
-    async def publish(self, client: Client, message: Message) -> None:
-        channel = message.channel
-        if channels.kind(channel) is _SERVICE:
-            await self._serve(client, message)
-            return
-        if not self._broadcast.allows(channel):
-            raise RefusedError(403, "Publish denied", channel)
-        if self.on_publish:
-            with _refusing(channel):
-                await self.on_publish(client, channel, _data(message))
-        now = self._clock.monotonic()
-        ext = extensions.passed_on(message)
-        self._broadcast.publish(
-            channel, message.data, sender=client.id, now=now, ext=ext
-        )
-
-    async def _serve(self, client: Client, message: Message) -> None:
-        serve = self._services.get(message.channel)
-        if serve is None:
-            raise RefusedError(404, "Unknown channel", message.channel)
-        with _refusing(message.channel):
-            await serve(client, _data(message), message)
-
-    def connect(self, client: Client, message: Message) -> None:
-        self._mailboxes.acknowledge(client.id)
-
-    async def silent(self, client: Client) -> None:
-        """Go on: it may come back until it is given up."""
-
-    async def left(self, client: Client, message: Message | None) -> None:
-        self._broadcast.forget(client.id)
-        if self.on_left:
-            with contextlib.suppress(RefusedError), _refusing("/meta/disconnect"):
-                await self.on_left(client)
-
-    async def farewell(self, message: Message, peer: Peer) -> bool:
-        return False
-
-
-@contextlib.contextmanager
-def _refusing(channel: str, reconnect: str = "none") -> Iterator[None]:
-    """Tell the client no more than that something failed; the log has the rest.
-
-    Raises: RefusedError, in place of all other errors.
-    """
-    try:
-        yield
-    except RefusedError:
-        raise
-    except Exception:
-        log.exception("what a client asked for on %s failed", channel)
-        raise RefusedError(
-            500, "Internal error", channel, reconnect=reconnect
-        ) from None
 
 
 class _Outbox:
@@ -403,6 +269,9 @@ class _Outbox:
 
     def lost(self, client_id: str) -> None:
         self._mailboxes.lost(client_id)
+
+    def arrived(self, client_id: str) -> None:
+        self._mailboxes.acknowledge(client_id)
 
     def mark(self, client_id: str) -> Rewind:
         taken = self._mailboxes.mark(client_id)
@@ -422,13 +291,3 @@ def _event(channel: str, data: object, message_id: Raw) -> Raw:
 
 def _json(data: object) -> Raw:
     return Raw(json.encode(data))
-
-
-def _data(message: Message) -> Any:
-    """Return what was published. Raises: RefusedError."""
-    if message.data == ABSENT:
-        raise RefusedError(400, "Data missing", message.channel)
-    try:
-        return json.decode(message.data)
-    except DecodeError:
-        raise RefusedError(400, "Data malformed", message.channel) from None

@@ -7,6 +7,7 @@ anywhere, so requests are refused, not only answers.
 """
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from aiohttp.typedefs import Handler
 ANY = "*"
 
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Max-Age": "7200",
 }
 
@@ -44,8 +45,10 @@ class Origins:
 
     def allows(self, origin: str, host: str) -> bool:
         """Tell whether pages of this origin may talk to the server called `host`."""
+        if _parts(origin)[1] == host != "":
+            return True
         allowed = self._allowed()
-        return ANY in allowed or origin in allowed or _parts(origin)[1] == host != ""
+        return ANY in allowed or origin in allowed
 
     @web.middleware
     async def _guard(
@@ -64,10 +67,17 @@ class Origins:
         origin = request.headers.get("Origin")
         if origin is None or not self.allows(origin, request.host):
             return
-        # Clients send credentials always, for which the wildcard is not valid.
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Vary"] = "Origin"
+        response.headers.update(cors_headers(origin))
+
+
+def cors_headers(origin: str) -> dict[str, str]:
+    """Return the header fields of a response to a page of an allowed origin."""
+    # Clients send credentials always, for which the wildcard is not valid.
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
 
 
 def _origin(request: web.Request) -> str:
@@ -86,6 +96,7 @@ def _origin(request: web.Request) -> str:
     return "" if site in {"none", "same-origin"} else "null"
 
 
+@lru_cache(maxsize=1024)
 def _parts(url: str) -> tuple[str, str]:
     """Return the scheme, and host with port; both may be empty."""
     try:

@@ -3,7 +3,7 @@
 GMS documents forms; its clients send all four, also mixed and also nothing at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,15 +28,19 @@ async def read_parameters(request: web.Request, seconds: float) -> dict[str, str
     if request.content_type == "multipart/form-data":
         return parameters | await _multipart(request, seconds)
     body = await read_body(request, seconds)
+    media = request.content_type if "Content-Type" in request.headers else FORM
+    return parameters | parameters_in(body, media)
+
+
+def parameters_in(body: bytes, media: str) -> dict[str, str]:
+    """Return the parameters that the body brings.
+
+    Raises: V1Error as above.
+    """
     if not body.strip():
-        return parameters
-    match request.content_type:
-        case "application/x-www-form-urlencoded":
-            return parameters | _form(_text(body))
-        case "application/json":
-            return parameters | _json(body)
-        case "application/octet-stream" if "Content-Type" not in request.headers:
-            return parameters | _form(_text(body))
+        return {}
+    if media in MEDIA:
+        return MEDIA[media](body)
     raise V1Error(
         "Content-Type: a form, multipart/form-data or application/json is needed",
         status=415,
@@ -67,6 +71,14 @@ def _json(body: bytes) -> dict[str, str]:
     except (DecodeError, RecursionError):
         raise V1Error("The body is not a JSON object") from None
     return {k: _scalar(k, v) for k, v in fields.items() if v is not None}
+
+
+FORM = "application/x-www-form-urlencoded"
+MEDIA: Mapping[str, Callable[[bytes], dict[str, str]]] = {
+    FORM: lambda body: _form(_text(body)),
+    "application/json": _json,
+}
+"""How bodies are read that are there as a whole."""
 
 
 def _scalar(name: str, value: object) -> str:

@@ -44,6 +44,12 @@ class Throttles:
         self._rate = rate
         self._throttles: dict[str, Throttle] = {}
 
+    def set_rate(self, rate: float) -> None:
+        """Let so many calls a second of each address pass at once from now on."""
+        if rate != self._rate:
+            self._rate = rate
+            self._throttles.clear()
+
     def __len__(self) -> int:
         return len(self._throttles)
 

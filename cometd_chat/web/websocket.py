@@ -39,7 +39,7 @@ Response: TypeAlias = tuple["SocketExchange", list[str]]
 class SocketExchange(Exchange):
     """An exchange by frames of one socket; `single`: the request was no array."""
 
-    __slots__ = ("single", "socket")
+    in_turn = False
 
     def __init__(self, socket: "Socket", *, single: bool) -> None:
         super().__init__(socket)
@@ -171,7 +171,8 @@ class Socket:
             return  # some clients send empty arrays to keep the socket alive
         exchange = SocketExchange(self, single=not text.lstrip().startswith("["))
         self._open.add(exchange)
-        await self._endpoint.serve(exchange, batch, self._peer)
+        if (work := self._endpoint.serve(exchange, batch, self._peer)) is not None:
+            await work
         await self._outgoing.join()
         if _is_stuck(exchange):
             await self._close(WSCloseCode.POLICY_VIOLATION, "402")
@@ -195,7 +196,7 @@ class WebSocketTransport:
     """Upgrades requests to WebSockets for one endpoint.
 
     `max_frame` is in bytes; `idle` in seconds: sockets on which no message came for
-    so long are closed.
+    so long are closed. `max_sockets` may be changed at any time.
     """
 
     def __init__(
@@ -210,7 +211,7 @@ class WebSocketTransport:
         self._limits = limits
         self._max_frame = max_frame
         self._idle = idle
-        self._max_sockets = max_sockets
+        self.max_sockets = max_sockets
         self._sockets: set[Socket] = set()
         self._closing = False
 
@@ -219,7 +220,7 @@ class WebSocketTransport:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Serve one socket until it closes."""
-        if self._closing or len(self._sockets) >= self._max_sockets:
+        if self._closing or len(self._sockets) >= self.max_sockets:
             return web.Response(status=503, text="Try again later\n")
         # Compression would cost more memory for each socket than all else together.
         ws = web.WebSocketResponse(

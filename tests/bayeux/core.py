@@ -77,5 +77,5 @@ def connect(
 def join(server: BayeuxServer, now: float = 0.0) -> Client:
     """Let a new client in and answer its first connect."""
     client = admit(server, now)
-    server.answered(client, connect(server, client, now).poll, now)
+    server.answered(connect(server, client, now), now)
     return client

@@ -30,7 +30,7 @@ def admit_counting(server: BayeuxServer, **ext: Any) -> Client:
 def number(decision: Connect) -> int:
     """Return the number that the answer has."""
     assert decision.count is not None
-    assert wire(decision.poll.reply)["ext"] == {"ack": decision.count.batch}
+    assert wire(decision.reply)["ext"] == {"ack": decision.count.batch}
     return decision.count.batch
 
 
@@ -44,7 +44,7 @@ class Outbox:
         """Answer with events."""
         batch = number(decision)
         decision.client.carries(batch, lambda: self.rewound.append(batch))
-        server.answered(decision.client, decision.poll, 0, events=True)
+        server.answered(decision, 0, events=True)
         return batch
 
     def got(self, decision: Connect) -> int | None:
@@ -68,7 +68,7 @@ def poll(server: BayeuxServer, client: Client, got: object) -> tuple[int, bool]:
 def test_a_client_that_does_not_ask_is_not_counted(server: BayeuxServer) -> None:
     decision = connect(server, admit(server), ext={"ack": 5})
     assert decision.count is None
-    assert "ext" not in wire(decision.poll.reply)
+    assert "ext" not in wire(decision.reply)
 
 
 @pytest.mark.parametrize("asked", [False, None, 1, {"enabled": True}])
@@ -152,7 +152,6 @@ def test_a_displaced_connect_takes_a_number_that_nobody_ever_sees(
     for decision in (held, newer):
         assert decision.count is not None
         assert decision.count.rewind is not None
-    assert newer.displaced is held.poll
     assert number(newer) == number(held) + 1
     Outbox().answer(server, newer)
     assert poll(server, client, number(held))[1] is False
@@ -164,7 +163,7 @@ def test_an_answer_without_events_proves_nothing_and_need_not(
 ) -> None:
     client = admit_counting(server)
     empty = connect(server, client, ext={"ack": 0})
-    server.answered(client, empty.poll, 0)
+    server.answered(empty, 0)
     assert poll(server, client, number(empty))[1] is False
 
 
@@ -201,10 +200,10 @@ def test_counting_goes_on_over_another_transport(server: BayeuxServer) -> None:
     for kind in ("long-polling", "websocket", "long-polling", "websocket"):
         decision = connect(server, client, ext={"ack": got}, connectionType=kind)
         assert outbox.got(decision) == (got or None)
-        assert wire(decision.poll.reply)["advice"]["reconnect"] == "retry"
+        assert wire(decision.reply)["advice"]["reconnect"] == "retry"
         got = outbox.answer(server, decision)
     same = connect(server, client, connectionType="websocket")
-    assert "advice" not in wire(same.poll.reply)
+    assert "advice" not in wire(same.reply)
 
 
 def test_a_client_that_is_resumed_counts_anew(server: BayeuxServer) -> None:

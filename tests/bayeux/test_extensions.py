@@ -144,7 +144,7 @@ def quiet(both: bool = False) -> BayeuxServer:
 
 def poll(server: BayeuxServer, client: Any, now: float, *, events: bool) -> None:
     decision = connect(server, client, now)
-    server.answered(client, decision.poll, now, events=events)
+    server.answered(decision, now, events=events)
 
 
 def test_a_client_that_only_polls_is_ended_and_not_called_back() -> None:
@@ -166,7 +166,7 @@ def test_the_held_connect_of_a_client_that_is_ended_tells_it_as_well() -> None:
     client = join(server)
     held = connect(server, client, 59)
     server.receive(meta(), 61, alone=True)
-    assert wire(held.poll.reply)["advice"]["reconnect"] == "none"
+    assert wire(held.reply)["advice"]["reconnect"] == "none"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_client_that_is_expelled_learns_it_from_its_held_connect() -> None:
     client = join(server)
     held = connect(server, client, 1)
     server.expel(client)
-    answer = wire(held.poll.reply)
+    answer = wire(held.reply)
     assert answer["successful"] is False
     assert answer["error"].startswith("402:")
     assert answer["advice"]["reconnect"] == "handshake"
@@ -234,7 +234,7 @@ def test_an_expelled_client_sets_no_alarm_any_more() -> None:
     client = join(server)
     held = connect(server, client, 1)
     server.expel(client)
-    server.answered(client, held.poll, 1)
+    server.answered(held, 1)
     assert server.sweep(1e9) == []
     assert not server._alarms
 
@@ -252,7 +252,7 @@ def test_a_new_client_goes_on_in_place_of_the_old_one() -> None:
     server.resume(old, new)
     assert new.subscriptions == {"/a", "/b", "/c"}
     assert server.client(old.id) is None
-    answer = wire(held.poll.reply)
+    answer = wire(held.reply)
     assert answer["successful"] is True
     assert answer["advice"]["reconnect"] == "none"
 
@@ -262,7 +262,7 @@ def test_an_old_client_that_was_resumed_leaves_nothing() -> None:
     old, new = join(server), admit(server)
     held = connect(server, old, 1)
     server.resume(old, new)
-    server.answered(old, held.poll, 2)
+    server.answered(held, 2)
     occurrences = server.sweep(1e9)
     assert {found.client for found in occurrences} == {new}
     assert len(server) == 0

@@ -25,7 +25,6 @@ from cometd_chat.bayeux import (
     Expired,
     Limits,
     Message,
-    Poll,
     Release,
     Reply,
     Silent,
@@ -127,8 +126,8 @@ def carried_out(server: BayeuxServer, decision: Decision) -> list[Reply]:
     match decision:
         case Reply():
             return [decision]
-        case Connect(_, _, poll, _):
-            return [poll.reply]
+        case Connect(_, _, answer):
+            return [answer]
         case Subscribe(client, sent, _):
             return [server.subscribe(client, sent)]
         case _ if hasattr(decision, "reply"):
@@ -212,7 +211,7 @@ class Expected:
     client: Client
     word: float
     answered: float
-    poll: Poll | None = None
+    poll: Connect | None = None
     deadline: float | None = None
     connected: bool = False
     silent: bool = False
@@ -276,9 +275,8 @@ class Clients(RuleBasedStateMachine):
         decision = connect(self.server, client, self.now, alone=alone, **fields)
         hold = TIMEOUT if asked is None else min(TIMEOUT, asked / 1000)
         held = alone and expected.connected and hold > 0
-        assert decision.poll.wait is held
-        assert decision.displaced is expected.poll
-        expected.poll = decision.poll
+        assert decision.wait is held
+        expected.poll = decision
         expected.deadline = self.now + hold if held else None
         expected.silent = False
         expected.word = self.now
@@ -286,10 +284,9 @@ class Clients(RuleBasedStateMachine):
 
     @rule(connected=polls)
     def answer(self, connected: Connect) -> None:
-        client, poll = connected.client, connected.poll
-        self.server.answered(client, poll, self.now)
-        expected = self.model.get(client.id)
-        if expected is not None and expected.poll is poll:
+        self.server.answered(connected, self.now)
+        expected = self.model.get(connected.client.id)
+        if expected is not None and expected.poll is connected:
             expected.poll = None
             expected.connected = True
             expected.answered = self.now
@@ -384,7 +381,7 @@ class Clients(RuleBasedStateMachine):
     def teardown(self) -> None:
         for expected in self.model.values():
             if expected.poll is not None:
-                self.server.answered(expected.client, expected.poll, self.now)
+                self.server.answered(expected.poll, self.now)
         self.server.sweep(self.now + FORGET + TIMEOUT)
         assert not self.server._clients
         assert not self.server._alarms

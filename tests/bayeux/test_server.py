@@ -196,9 +196,8 @@ def test_the_first_connect_is_answered_at_once_and_with_advice(
     server: BayeuxServer,
 ) -> None:
     decision = connect(server, admit(server))
-    assert not decision.poll.wait
-    assert decision.displaced is None
-    assert wire(decision.poll.reply) == {
+    assert not decision.wait
+    assert wire(decision.reply) == {
         "channel": "/meta/connect",
         "id": "1",
         "successful": True,
@@ -210,9 +209,9 @@ def test_later_connects_are_held_and_answered_without_advice(
     server: BayeuxServer,
 ) -> None:
     decision = connect(server, join(server), 7)
-    assert decision.poll.wait
-    assert decision.poll.deadline == 7 + TIMEOUT
-    assert wire(decision.poll.reply) == {
+    assert decision.wait
+    assert decision.deadline == 7 + TIMEOUT
+    assert wire(decision.reply) == {
         "channel": "/meta/connect",
         "id": "1",
         "successful": True,
@@ -225,14 +224,14 @@ def test_a_first_connect_that_got_no_answer_does_not_count_as_one(
     client = admit(server)
     connect(server, client)
     repeated = connect(server, client)
-    assert not repeated.poll.wait
-    assert "advice" in wire(repeated.poll.reply)
+    assert not repeated.wait
+    assert "advice" in wire(repeated.reply)
 
 
 def test_a_connect_that_travels_with_others_is_not_held(server: BayeuxServer) -> None:
     decision = connect(server, join(server), alone=False)
-    assert not decision.poll.wait
-    assert decision.poll.deadline == math.inf
+    assert not decision.wait
+    assert decision.deadline == math.inf
 
 
 @pytest.mark.parametrize(
@@ -255,9 +254,9 @@ def test_a_client_may_ask_for_a_shorter_hold_and_is_told_the_usual_one(
     server: BayeuxServer, timeout: float, hold: float
 ) -> None:
     decision = connect(server, join(server), 100, advice={"timeout": timeout})
-    assert decision.poll.wait is (hold > 0)
-    assert decision.poll.deadline == (100 + hold if hold else math.inf)
-    assert wire(decision.poll.reply)["advice"] == {"reconnect": "retry"} | FULL_ADVICE
+    assert decision.wait is (hold > 0)
+    assert decision.deadline == (100 + hold if hold else math.inf)
+    assert wire(decision.reply)["advice"] == {"reconnect": "retry"} | FULL_ADVICE
 
 
 @pytest.mark.parametrize(
@@ -267,29 +266,28 @@ def test_a_timeout_that_is_no_number_is_no_wish(
     server: BayeuxServer, advice: dict[str, Any] | None
 ) -> None:
     decision = connect(server, join(server), advice=advice)
-    assert decision.poll.wait
-    assert decision.poll.deadline == TIMEOUT
-    assert "advice" not in wire(decision.poll.reply)
+    assert decision.wait
+    assert decision.deadline == TIMEOUT
+    assert "advice" not in wire(decision.reply)
 
 
 def test_a_server_that_must_not_hold_answers_every_connect_at_once() -> None:
     server = new_server(timeout=0)
-    assert not connect(server, join(server)).poll.wait
+    assert not connect(server, join(server)).wait
 
 
 def test_a_newer_connect_displaces_the_held_one(server: BayeuxServer) -> None:
     client = join(server)
     former = connect(server, client)
     newer = connect(server, client, 1)
-    assert newer.displaced is former.poll
-    assert newer.poll is not former.poll
-    assert client.poll is newer.poll
+    assert newer is not former
+    assert client.poll is newer
 
 
 def test_an_answered_connect_is_not_displaced(server: BayeuxServer) -> None:
     client = join(server)
-    server.answered(client, connect(server, client).poll, 1)
-    assert connect(server, client, 2).displaced is None
+    server.answered(connect(server, client), 1)
+    assert client.poll is None
 
 
 # Unknown clients
@@ -372,11 +370,11 @@ def test_the_held_connect_of_one_who_says_goodbye_tells_it_to_stop(
     server: BayeuxServer,
 ) -> None:
     client = join(server)
-    held = connect(server, client).poll
+    held = connect(server, client)
     send(server, "/meta/disconnect", client, 1)
     assert wire(held.reply)["successful"] is True
     assert wire(held.reply)["advice"] == {"reconnect": "none"} | FULL_ADVICE
-    server.answered(client, held, 1)
+    server.answered(held, 1)
     assert server.sweep(1 + 2 * FORGET) == []
 
 
@@ -384,11 +382,11 @@ def test_the_answer_to_one_who_said_goodbye_sets_no_alarm(
     server: BayeuxServer,
 ) -> None:
     client = join(server)
-    held = connect(server, client).poll
+    held = connect(server, client)
     assert server.sweep(OFFLINE) == []
     send(server, "/meta/disconnect", client, OFFLINE)
     alarms = list(server._alarms)
-    server.answered(client, held, OFFLINE)
+    server.answered(held, OFFLINE)
     assert server._alarms == alarms
 
 
@@ -659,7 +657,7 @@ def test_nothing_expires_while_a_connect_is_open(server: BayeuxServer) -> None:
     first = connect(server, client, 1)
     assert server.sweep(FORGET * 2) == [Release(client)]
     assert server.sweep(FORGET * 4) == []
-    server.answered(client, first.poll, FORGET * 4)
+    server.answered(first, FORGET * 4)
     assert server.sweep(FORGET * 4 + OFFLINE) == [Silent(client)]
 
 
@@ -667,7 +665,7 @@ def test_silence_counts_from_the_answer_and_not_from_the_connect(
     server: BayeuxServer,
 ) -> None:
     client = join(server)
-    server.answered(client, connect(server, client, 1).poll, 20)
+    server.answered(connect(server, client, 1), 20)
     assert server.sweep(20 + OFFLINE - 0.001) == []
     assert server.sweep(20 + OFFLINE) == [Silent(client)]
     assert server.sweep(20 + FORGET - 0.001) == []
@@ -699,8 +697,8 @@ def test_a_client_can_come_back_and_fall_silent_again(server: BayeuxServer) -> N
     client = join(server)
     assert server.sweep(OFFLINE) == [Silent(client)]
     back = connect(server, client, 300)
-    assert back.poll.wait
-    server.answered(client, back.poll, 301)
+    assert back.wait
+    server.answered(back, 301)
     assert server.sweep(301 + OFFLINE - 0.001) == []
     assert server.sweep(301 + OFFLINE) == [Silent(client)]
     assert server.sweep(301 + FORGET) == [Expired(client)]
@@ -711,12 +709,12 @@ def test_the_late_answer_of_an_older_connect_changes_nothing(
 ) -> None:
     client = join(server)
     older, newer = connect(server, client, 1), connect(server, client, 2)
-    server.answered(client, older.poll, 3)
-    assert client.poll is newer.poll
+    server.answered(older, 3)
+    assert client.poll is newer
     assert server.sweep(2 + TIMEOUT) == [Release(client)]
-    server.answered(client, newer.poll, 30)
-    server.answered(client, newer.poll, 35)
-    server.answered(client, older.poll, 36)
+    server.answered(newer, 30)
+    server.answered(newer, 35)
+    server.answered(older, 36)
     assert server.sweep(30 + OFFLINE) == [Silent(client)]
 
 
@@ -724,10 +722,10 @@ def test_an_answer_to_an_expired_client_brings_nobody_back(
     server: BayeuxServer,
 ) -> None:
     client = join(server)
-    poll = connect(server, client, 1).poll
-    server.answered(client, poll, 2)
+    poll = connect(server, client, 1)
+    server.answered(poll, 2)
     server.sweep(2 + FORGET)
-    server.answered(client, poll, 2 + FORGET)
+    server.answered(poll, 2 + FORGET)
     assert len(server) == 0
     assert server.sweep(FORGET * 5) == []
 
@@ -748,9 +746,9 @@ def test_after_many_clients_that_vanished_nothing_of_them_is_left(
         now = i / 1000
         client = admit(server, now)
         if i % 2:
-            server.answered(client, connect(server, client, now).poll, now)
+            server.answered(connect(server, client, now), now)
         if i % 5 == 0:
-            server.answered(client, connect(server, client, now).poll, now)
+            server.answered(connect(server, client, now), now)
         if i % 4 == 0:
             send(server, "/meta/disconnect", client, now)
     happened = server.sweep(2 + FORGET)
@@ -765,9 +763,9 @@ def test_a_client_that_polls_all_day_needs_a_handful_of_alarms(
     client = join(server)
     for i in range(10_000):
         now = i / 10
-        poll = connect(server, client, now).poll
+        poll = connect(server, client, now)
         assert server.sweep(now + 0.02) == []
-        server.answered(client, poll, now + 0.05)
+        server.answered(poll, now + 0.05)
         assert len(server._alarms) <= 5
 
 
@@ -791,9 +789,9 @@ def every_reply(server: BayeuxServer) -> list[dict[str, Any]]:
         send(server, "/meta/disconnect", "nobody"),
         send(server, "/meta/nonsense", client, data={}),
         send(server, "/a/*", client, data={}),
-        connect(server, admit(server)).poll,
-        connect(server, client).poll,
-        connect(server, client, advice={"timeout": 0}).poll,
+        connect(server, admit(server)).reply,
+        connect(server, client).reply,
+        connect(server, client, advice={"timeout": 0}).reply,
         *batch(
             {"channel": "/meta/connect", "client": "c"},
             {"channel": "/meta/connect", "client": "c"},

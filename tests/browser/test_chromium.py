@@ -8,10 +8,10 @@ import pytest
 from cometd_chat.app import Node
 from tests.clients.proxy import Proxy
 from tests.clients.raw import V1Chat
-from tests.e2e.nodes import NEWS, known
+from tests.e2e.nodes import NEWS, agent_at, known, say
 from tests.web.conftest import until
 from tests.web.phones import CHANNEL, CometdPhone, NodePhone
-from tests.web.test_clients import NOTICE, agent_at, say
+from tests.web.story import hears_and_says_goodbye, survives_a_cut, survives_a_restart
 
 from .chromium import DevTools
 from .page import CometdPage
@@ -80,19 +80,7 @@ async def test_a_page_hears_the_chat_and_says_goodbye(
     node: Node, make: Make, app: V1Chat, kind: str
 ) -> None:
     async with make(kind) as client:
-        await app.create_chat(notify_by="comet")
-        async with agent_at(node, app.session_id) as agent:
-            await say(agent, app, "one")
-            await client.shows("one")
-            await say(agent, app, "two")
-            await client.shows("one", "two")
-            position = len(client.screen)
-            await client.leave(position)
-            await agent.wait_for(lambda: agent.notices(app.session_id))
-            assert agent.notices(app.session_id)[0]["text"] == NOTICE
-            await until(lambda: len(node._chat.server) == 1)
-            session = await node.store.get(app.session_id)
-            assert session.acked == position
+        await hears_and_says_goodbye(node, app, client)
 
 
 @pytest.mark.parametrize("kind", MOST)
@@ -114,15 +102,7 @@ async def test_a_network_that_breaks_loses_nothing(
     node: Node, make: Make, app: V1Chat, proxy: Proxy, kind: str
 ) -> None:
     async with make(kind) as client:
-        await app.create_chat(notify_by="comet")
-        async with agent_at(node, app.session_id) as agent:
-            await say(agent, app, "one")
-            await client.shows("one")
-            await notices(client.page, proxy)
-            await say(agent, app, "two")
-            await client.shows("one", "two")
-            await say(agent, app, "three")
-            await client.shows("one", "two", "three")
+        await survives_a_cut(node, app, client, lambda: notices(client.page, proxy))
 
 
 async def test_a_page_that_was_offline_catches_up(
@@ -146,16 +126,7 @@ async def test_a_server_that_restarts_is_no_end(
     node: Node, starting: Callable[[], Node], make: Make, app: V1Chat, kind: str
 ) -> None:
     async with make(kind) as client:
-        await app.create_chat(notify_by="comet")
-        async with agent_at(node, app.session_id) as agent:
-            await say(agent, app, "one")
-            await client.shows("one")
-        await node.stop()
-        async with starting() as second, agent_at(second, app.session_id) as agent:
-            await say(agent, app, "two")
-            await client.shows("one", "two")
-            await say(agent, app, "three")
-            await client.shows("one", "two", "three")
+        await survives_a_restart(node, starting, app, client)
 
 
 @pytest.mark.parametrize("kind", MOST)

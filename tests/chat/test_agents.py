@@ -6,7 +6,7 @@ import pytest
 
 from cometd_chat.bayeux import RefusedError
 from cometd_chat.chat import Agent
-from cometd_chat.model import Profile, State
+from cometd_chat.model import Leave, Profile, State
 from tests.chat.test_application import refusal
 from tests.chat.world import World, desk, phone
 
@@ -106,6 +106,28 @@ async def test_what_an_agent_says_is_stored_and_answered(
     answer, said = await agent.hear()
     assert (answer["localId"], answer["position"]) == ("l-1", 3)
     assert messages([said]) == [(3, *entry)]
+
+
+async def test_an_entry_and_its_receipt_wake_their_agent_once(world: World):
+    session, agent = await accepted(world)
+    await agent.hear()
+    names: list[str] = []
+    world.delivery.on_wake(names.append)
+    await agent.do("sendMessage", chatId=session.id, message="hi", localId="l-1")
+    assert names == [agent.id]
+
+
+async def test_what_cannot_be_stored_keeps_nothing_from_its_agent(world: World):
+    session, agent = await accepted(world)
+    await agent.hear()
+    names: list[str] = []
+    world.delivery.on_wake(names.append)
+    world.store.broken = {"append"}
+    await refusal(
+        agent.do("sendMessage", chatId=session.id, message="hi", localId="l-1")
+    )
+    assert names[-1] == agent.id
+    assert [e["errors"][0]["code"] for e in await agent.hear()] == [503]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +260,19 @@ async def test_an_agent_who_leaves_hears_no_more_on_any_of_his_clients(world: Wo
         "403::Accept the chat first"
     )
     await other.do("acceptChat", chatId=session.id)
+
+
+async def test_an_agent_who_leaves_on_another_node_hears_no_more(world: World):
+    session, agent = await accepted(world)
+    boss = await desk(world, "eve", role="supervisor")
+    await boss.do("requestNotifications", chatId=session.id)
+    await world.store.append(session.id, [], transition=Leave(agent_id="ann"))
+    for console in (agent, boss):
+        await console.hear()
+    await world.customers.send(session, "still there?", "")
+    assert await agent.hear() == []
+    (event,) = await boss.hear()
+    assert event["messages"][0]["text"] == "still there?"
 
 
 async def test_the_end_of_a_chat_is_the_end_for_everybody(world: World):

@@ -130,13 +130,13 @@ async def test_agents_may_subscribe_to_theirs_only(world: World, name):
 @pytest.mark.parametrize("channel", [AGENTS, CUSTOMERS, "/other"])
 async def test_customers_may_not_publish(world: World, channel):
     app = await phone(world)
-    work = world.application.publish(app.client, Message(channel=channel))
+    work = world.publish(app.client, Message(channel=channel))
     assert await refusal(work) == f"403:{channel}:Publish denied"
 
 
 async def test_agents_may_publish_on_their_channel_only(world: World):
     agent = await desk(world)
-    work = world.application.publish(agent.client, Message(channel=CUSTOMERS))
+    work = world.publish(agent.client, Message(channel=CUSTOMERS))
     assert await refusal(work) == f"403:{CUSTOMERS}:Publish denied"
 
 

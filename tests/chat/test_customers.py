@@ -2,9 +2,10 @@
 
 import pytest
 
-from cometd_chat.chat.customers import Goodbye
+from cometd_chat.chat.customers import Goodbye, Reader
+from cometd_chat.delivery import Reading
 from cometd_chat.gms import v1
-from cometd_chat.model import CUSTOMER, Profile, Role, State
+from cometd_chat.model import CUSTOMER, Device, Profile, Role, State
 from cometd_chat.store import (
     SessionEndedError,
     SessionNotFoundError,
@@ -289,3 +290,24 @@ async def test_what_an_agent_wrote_is_read_by_the_customer(world: World):
         ["Notice.Joined", "Ann", "has joined the session", "AGENT"],
         ["Message.Text", "Ann", "hello", "AGENT"],
     ]
+
+
+async def test_a_device_that_came_with_the_service_is_that_of_the_chat(
+    world: World,
+) -> None:
+    device = Device(id="token", type="ios")
+    session = await world.customers.create("sales", "kim", Profile(), device)
+    await world.customers.open(session, OPEN, "kim")
+    (known,) = (await world.session(session)).devices
+    assert (known.id, known.registered_at) == ("token", world.clock.now)
+
+
+async def test_who_comes_from_another_node_has_all_his_chats_read_at_once(world: World):
+    chats = [await world.chat() for _ in range(3)]
+    reading = [Reading(chat.id, 0, 0) for chat in chats]
+    reader = Reader(reads="kim", cursors=reading, leases={})
+    world.store.calls.clear()
+    coming = world.customers.unpack("c", "kim", reader, whole=True)
+    async with world.store.holding("get", coming):
+        assert sorted(world.store.calls) == ["get"] * 3 + ["of_user"]
+    assert world.delivery.cursors("c").keys() == {chat.id for chat in chats}

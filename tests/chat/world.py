@@ -16,6 +16,7 @@ from cometd_chat.chat import (
     ChatApplication,
     Customers,
     Presence,
+    Sessions,
     TokenAuth,
     make_agent_token,
     new_id,
@@ -103,10 +104,11 @@ class World:
         mailboxes = bayeux.Mailboxes(bayeux.Bounds())
         self.delivery = Delivery(seam, mailboxes)
         self.presence = Presence(seam, self.clock, self.live)
+        sessions = Sessions(seam)
         self.customers = Customers(
-            seam, self.delivery, self.presence, self.clock, self.live
+            seam, sessions, self.delivery, self.presence, self.clock, self.live
         )
-        self.agents = Agents(seam, self.delivery, self.clock, self.live)
+        self.agents = Agents(seam, sessions, self.delivery, self.clock, self.live)
         self.server = bayeux.BayeuxServer(bayeux.Options(), new_id)
         auth = TokenAuth(self.live)
         self.application = ChatApplication(
@@ -120,6 +122,11 @@ class World:
 
     def configure(self, text: str) -> None:
         self.live.replace(configured(text))
+
+    async def publish(self, client: Client, message: Message) -> None:
+        work = self.application.publish(client, message)
+        if work is not None:
+            await work
 
     async def told(self) -> None:
         """Wait until agents were told of all that happened until now."""
@@ -149,6 +156,7 @@ class World:
         return [
             self.delivery._readers,
             self.delivery._watchers,
+            self.delivery._gathering,
             self.presence._leases,
             self.presence._dirty,
             self.customers._readers,
@@ -165,7 +173,7 @@ def configured(text: str) -> Any:
 
 @asynccontextmanager
 async def world(path: Path, config: str) -> AsyncIterator[World]:
-    store = await SqliteStore.open(path / "chat.db")
+    store = await SqliteStore.open(path / "chat.db", pace=0.0)
     try:
         here = World(store, config)
         yield here
@@ -252,7 +260,7 @@ class Desk(Somebody):
         message = Message(channel=AGENTS, data=Raw(data))
         if name is not None:
             message.id = Raw(msgspec.json.encode(name))
-        await self.world.application.publish(self.client, message)
+        await self.world.publish(self.client, message)
 
     async def hear(self) -> list[Any]:
         """Return what has come since the last time."""

@@ -16,6 +16,11 @@ START = 20.0
 """Seconds a process may take until it has said or done something."""
 
 
+def _hears_ctrl_c() -> None:
+    """Undo what shells do to programs in the background, such as the tests' own run."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program(Watched):
     """Started by `async with`; `out` and `err` are the lines it has written so far."""
 
@@ -55,6 +60,7 @@ class Program(Watched):
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=_hears_ctrl_c,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None

@@ -25,9 +25,11 @@ async def test_the_ready_line_is_true_and_exactly_as_promised(server: Server) ->
 async def test_the_welcome_tells_where_to_go_next(server: Server, config: Path) -> None:
     await server.says("config doc")
     shown = "\n".join(server.out)
+    assert f"configuration    {config}" in shown
     assert f"{server.url}/genesys/cometd" in shown
     assert f"{server.url}/genesys/1/service/" in shown
     assert f"agent token --config {config} --name Ann" in shown
+    assert "take care" not in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -100,6 +102,7 @@ async def test_all_problems_of_the_configuration_are_told_at_once(
 
 async def test_demo_believes_gms_user_also_after_a_reload(config: Path) -> None:
     async with Server(config, "--demo") as server:
+        await server.says("take care .* pose as any user")
         server.signal(signal.SIGHUP)
         await server.says("configuration loaded")
         base = f"{server.url}/genesys"

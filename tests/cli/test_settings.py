@@ -34,7 +34,7 @@ def test_check_config_tells_all_problems_one_line_each(tmp_path: Path) -> None:
         "3: warni",
         "5: error",
     ]
-    assert result.stdout == f"{path}: 2 errors, 1 warnings\n"
+    assert result.stdout == f"{path}: 2 errors, 1 warning\n"
 
 
 def test_check_config_accepts_warnings(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_init_writes_a_configuration_that_can_be_used_at_once(tmp_path: Path) ->
     result = call("init", folder)
     assert result.exit_code == 0
     path = folder / "cometd-chat.ini"
-    assert str(path) in result.stdout
+    assert f"serve --config {path}" in result.stdout
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     loaded = load(path, {})
     assert loaded.problems == ()
@@ -142,6 +142,7 @@ def test_the_version_is_that_of_the_package() -> None:
         ["init"],
         ["agent", "token"],
         ["push", "test"],
+        ["push", "sent"],
         ["send"],
         ["tail"],
         ["version"],

@@ -232,14 +232,17 @@ async def test_what_keeps_an_agent_out_is_one_sentence(
     wrong = ("--token", "wrong")
     status, refused = await run(tmp_path, *command, "--url", server.url, *wrong)
     assert status == 1
-    assert refused.err == ["Error: the token is refused: DecodeError"]
+    (told,) = refused.err
+    assert told.startswith("Error: the token is refused: DecodeError. ")
+    assert "`cometd-chat agent token` makes one" in told
 
     nobody = ("--url", "http://127.0.0.1:9")
     status, lost = await run(tmp_path, *command, *nobody, *wrong)
     assert status == 1
     assert says_it_in_one_sentence(lost)
-    assert "no answer from http://127.0.0.1:9/cometd" in lost.err[-1]
+    assert lost.err[-1].endswith("from http://127.0.0.1:9/cometd: Connection refused")
 
     status, unasked = await run(tmp_path, *command, "--url", server.url)
     assert status == 2
-    assert unasked.err[-1] == "Error: a token is needed: --token-file, or --token"
+    assert "a token is needed: --token-file, --token or COMETD" in unasked.err[-1]
+    assert "`cometd-chat agent token` makes one" in unasked.err[-1]

@@ -1,6 +1,7 @@
 """An agent's console: operations out, chats and transcripts in, over one channel."""
 
 import itertools
+import secrets
 from typing import Any
 
 from tests.clients.raw import BayeuxClient, Json, is_event
@@ -12,7 +13,8 @@ class AgentClient(BayeuxClient):
     """An agent who posts and receives on `/service/agent`.
 
     `chats` maps chat ids to their newest summary. `screen` gives a transcript in the
-    order of positions. Each operation carries a `localId`, which its answer repeats.
+    order of positions. Each operation carries a `localId`, which its answer repeats and
+    which no other agent uses: what they send is not taken for a repeat.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -20,7 +22,8 @@ class AgentClient(BayeuxClient):
         self.handshake_fields = {"ext": {"auth": {"token": token}}}
         self.chats: dict[str, Json] = {}
         self.on_event = self._received
-        self._local_ids = itertools.count(1)
+        name = secrets.token_hex(4)
+        self._local_ids = (f"{name}-{number}" for number in itertools.count(1))
         self._screens: dict[str, dict[int, Json]] = {}
 
     async def start(self) -> None:
@@ -36,7 +39,7 @@ class AgentClient(BayeuxClient):
 
         Raises: TimeoutError if no answer comes.
         """
-        fields = {"localId": f"agent-{next(self._local_ids)}", **fields}
+        fields = {"localId": next(self._local_ids), **fields}
         reply = await self.publish(CHANNEL, {"operation": operation, **fields})
         assert reply["successful"], reply
         return await self.wait_for(lambda: self._answer(fields["localId"]))

@@ -50,6 +50,8 @@ class Link:
     def cut(self) -> None:
         """Reset both connections (RST): each end sees an error, not an end."""
         for writer in self._writers:
+            if writer.transport.is_closing():
+                continue
             peer: socket.socket = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
@@ -69,6 +71,8 @@ class Link:
             if self.latency:
                 await asyncio.sleep(self.latency)
             await self._open.wait()
+            if writer.is_closing():
+                return
             writer.write(chunk)
             await writer.drain()
         await self._open.wait()
@@ -150,6 +154,8 @@ class Proxy:
         self.links.append(link)
         try:
             await link.run(reader, writer, self._server_address)
+        except asyncio.CancelledError:
+            pass  # the proxy closes; asyncio's servers would log it as an error
         finally:
             self.links.remove(link)
             self._running.discard(task)

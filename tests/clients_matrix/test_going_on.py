@@ -11,8 +11,8 @@ from aiocometd_ng.constants import ConnectionType
 from cometd_chat.app import Node
 from tests.clients.aiocometd_app import Identity
 from tests.clients.raw import Json, V1Chat
+from tests.e2e.nodes import agent_at, say
 from tests.web.phones import CHANNEL, CometdPhone, FayePhone, NodePhone
-from tests.web.test_clients import agent_at, say
 
 pytestmark = pytest.mark.filterwarnings(
     # aiocometd-ng opens its sockets in a way that aiohttp will give up.

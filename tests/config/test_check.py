@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cometd_chat.config import AgentOptions, AuthOptions, Config, ServerOptions, check
-from cometd_chat.config.options import without_password
+from cometd_chat.config.table import without_password
 
 TRUSTED = AuthOptions(gms_user="trusted")
 PROXIES = ServerOptions(host="0.0.0.0", trusted_proxies=(ip_network("10.0.0.0/8"),))

@@ -35,6 +35,13 @@ def test_an_unknown_service_has_the_defaults() -> None:
     assert options.ttl == 86400
 
 
+def test_what_was_resolved_once_is_kept_but_not_for_every_name_of_customers() -> None:
+    options = config(TIMES)
+    assert options.chat_service("a") is options.chat_service("a")
+    assert options.chat_service("x") is options.chat_service("y")
+    assert options.service("x") is options.service("y")
+
+
 def test_the_filter_of_push_is_the_default_of_services() -> None:
     options = config(
         "[push]\nfiltering_chat_events = Message.Text\n"

@@ -13,8 +13,8 @@ from cometd_chat.config import (
     render_sample,
     render_show,
 )
-from cometd_chat.config.options import Option
 from cometd_chat.config.sections import SECTIONS, Section
+from cometd_chat.config.table import Option
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {o.name: o for s in SECTIONS for o in s.options if not o.twin}

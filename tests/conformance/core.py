@@ -25,7 +25,6 @@ from cometd_chat.bayeux import (
     Message,
     Options,
     Patterns,
-    Poll,
     Publish,
     RefusedError,
     Reply,
@@ -60,7 +59,7 @@ class CoreTarget:
         rules = Rules(allowed=Patterns(["/conformance/**"]))
         self._broadcast = Broadcast(rules, self._mailboxes)
         self._mailboxes.on_wake(self._wake)
-        self._held: dict[Poll, asyncio.Future[bool]] = {}
+        self._held: dict[str, asyncio.Future[bool]] = {}
         self._holding = asyncio.Event()
 
     async def exchange(self, body: Json, way: Way, client_id: str) -> Answer:
@@ -142,36 +141,36 @@ class CoreTarget:
 
         Returns False for a connect whose place was taken.
         """
-        client, poll = connect.client, connect.poll
-        if connect.displaced in self._held:
-            self._held.pop(connect.displaced).set_result(False)
+        client = connect.client
+        if former := self._held.pop(client.id, None):
+            former.set_result(False)
         if connect.count is not None:
             rewind = connect.count.rewind or self._back_to(client, 0)
             rewind()
         self._mailboxes.acknowledge(client.id)
         served = True
-        if poll.wait and not self._mailboxes.waiting(client.id):
-            self._held[poll] = asyncio.get_running_loop().create_future()
+        if connect.wait and not self._mailboxes.waiting(client.id):
+            self._held[client.id] = asyncio.get_running_loop().create_future()
             self._holding.set()
-            served = await self._until(poll)
+            served = await self._until(client.id, connect.deadline)
         if served:
             events = self._mailboxes.take(client.id)
-            response += [*events, poll.reply]
+            response += [*events, connect.reply]
             if events and connect.count is not None:
                 mark = self._mailboxes.mark(client.id)
                 client.carries(connect.count.batch, self._back_to(client, mark))
-        self._server.answered(client, poll, time.monotonic())
+        self._server.answered(connect, time.monotonic())
         return served
 
     def _back_to(self, client: Client, mark: int) -> Rewind:
         return lambda: self._mailboxes.lost(client.id, mark)
 
-    async def _until(self, poll: Poll) -> bool:
+    async def _until(self, client_id: str, deadline: float) -> bool:
         try:
-            async with asyncio.timeout(poll.deadline - time.monotonic()):
-                return await self._held[poll]
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self._held[client_id]
         except TimeoutError:
-            del self._held[poll]
+            del self._held[client_id]
             return True
 
     def _wake(self, client_id: str) -> None:
@@ -179,5 +178,5 @@ class CoreTarget:
             self._release(client)
 
     def _release(self, client: Client) -> None:
-        if client.poll in self._held:
-            self._held.pop(client.poll).set_result(True)
+        if client.id in self._held:
+            self._held.pop(client.id).set_result(True)

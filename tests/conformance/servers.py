@@ -18,6 +18,7 @@ from cometd_chat.bayeux import (
 from cometd_chat.config import loads
 from cometd_chat.web.cometd import CometdEndpoint
 from cometd_chat.web.mount import mount
+from tests import ways
 from tests.conformance.targets import Held
 from tests.web.conftest import until
 
@@ -27,6 +28,7 @@ LIBRARY_WORDS = CHAT_WORDS | {"service": "/service/echo"}
 CONFIG = """\
 [server]
 port = 0
+front = {front}
 [store]
 url = sqlite:///{folder}/chat.db
 [agents]
@@ -43,7 +45,7 @@ async def chat(folder: Path) -> AsyncIterator[tuple[str, Held]]:
 
     It has no service that echoes.
     """
-    loaded = loads(CONFIG.format(folder=folder))
+    loaded = loads(CONFIG.format(folder=folder, front=ways.Way.front))
     assert loaded.config is not None
     async with Node(loaded.config) as node:
         yield f"{node.url}/cometd", looking_into(node._chat.endpoint)

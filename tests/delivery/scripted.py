@@ -6,7 +6,6 @@ between two stops the test may do what it likes.
 
 import types
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -113,7 +112,7 @@ class ScriptedStore:
 
     def end(self, session_id: str) -> Change:
         self.states[session_id] = State.ENDED
-        return replace(self.grow(session_id), altered=True)
+        return msgspec.structs.replace(self.grow(session_id), altered=True)
 
     def purge(self, session_id: str) -> Change:
         del self.transcripts[session_id]

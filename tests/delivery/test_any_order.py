@@ -8,7 +8,7 @@ come through.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 from hypothesis import settings, strategies
@@ -115,7 +115,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.untold.remove(change)
         self.dropped = True
         if change.altered:
-            self.store.tell(replace(change, entries=()))
+            self.store.tell(msgspec.structs.replace(change, entries=()))
 
     @rule(target=looks, name=sessions)
     def look(self, name: str) -> Session:
@@ -199,7 +199,7 @@ class AnyOrder(RuleBasedStateMachine):
     def _poll(self, client: str, position: int | None = None) -> None:
         phone = self.phones[client]
         phone.on_the_way = []
-        for cursor in self.delivery.acknowledge(client, position):
+        for cursor in self.delivery.acknowledge(client, position) or ():
             name = cursor.session.id
             assert phone.accepted[name] == len(self.store.transcripts[name])
             assert name in phone.over or position is not None

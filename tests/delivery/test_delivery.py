@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from msgspec import Raw
 
@@ -373,7 +374,7 @@ def test_an_unknown_client_has_nothing_and_no_call_makes_it_known(store, deliver
     delivery.lost("c")
     delivery.forget("c")
     delivery.detach("c", "s")
-    assert delivery.acknowledge("c", 3) == []
+    assert delivery.acknowledge("c", 3) is None
     assert delivery.take("c") == []
     assert Running(delivery.catch_up("c")).at is None
     assert delivery._readers == {}
@@ -544,7 +545,7 @@ def test_an_altered_session_is_read_again_with_its_next_entry(store, delivery):
 
 def test_a_session_that_is_altered_while_it_is_read_is_read_once_more(store, delivery):
     listening(store, delivery)
-    store.tell(dataclasses.replace(store.grow("s"), altered=True))
+    store.tell(msgspec.structs.replace(store.grow("s"), altered=True))
     reading = Running(delivery.catch_up("c"))
     reading.step()
     store.tell(store.end("s"))
@@ -658,7 +659,7 @@ def test_nobody_is_woken_by_what_brings_nothing(store, delivery):
     store.tell(change)
     drained(delivery, "c")
     names = woken(delivery)
-    store.tell(change, dataclasses.replace(change, entries=(), altered=True))
+    store.tell(change, msgspec.structs.replace(change, entries=(), altered=True))
     assert names == []
 
 
@@ -668,6 +669,29 @@ def test_a_client_that_is_woken_may_take_at_once(store, delivery):
     delivery.on_wake(lambda name: replies.append(shown(delivery.take(name))))
     store.append("s", 2)
     assert replies == [[[1]], [[2]]]
+
+
+def test_what_belongs_together_is_told_at_once(store, delivery):
+    listening(store, delivery)
+    delivery.attach("d", store.session("s"), render, 0)
+    names = woken(delivery)
+    with delivery.together("c"), delivery.together("c"):
+        store.append("s")
+        delivery.post("c", b"1")
+        assert names == ["d"]
+    assert names == ["d", "c"]
+    delivery.post("c", b"2")
+    assert names == ["d", "c", "c"]
+
+
+def test_who_waited_for_what_failed_hears_the_rest(store, delivery):
+    listening(store, delivery)
+    names: list[str] = []
+    delivery.on_wake(failing_for("d", names))
+    delivery.attach("c", store.session("s"), render, 0)
+    with pytest.raises(ValueError, match="d"), delivery.together("c"):
+        delivery.post("d", b"1")
+    assert names == ["c", "d", "c"]
 
 
 def failing_for(name: str, log: list[str]) -> Callable[[str], None]:

@@ -4,12 +4,18 @@ import json
 import re
 import secrets
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 
 from cometd_chat.app import Node
+from cometd_chat.config import render_push_options
+from cometd_chat.config.places import FILE
+from cometd_chat.config.push_options import ProviderOptions, PushOptions
+from cometd_chat.config.table import Option, rows
+from cometd_chat.gms import v2
 from cometd_chat.model import Device
 from cometd_chat.push import Line, Notification, worker
 from cometd_chat.push.payloads import (
@@ -70,7 +76,7 @@ async def test_the_requests_about_devices_do_what_is_said(node: Node) -> None:
     ):
         await app.start(userDisplayName="Cleo")
         found = []
-        for text in blocks(PAGE, "http"):
+        for text in (step.text for step in steps(PAGE) if step.info == "http"):
             head, _, body = text.replace("5b7c…", app.service_id).partition("\n\n")
             first, *lines = head.splitlines()
             method, path = first.split(" ")
@@ -123,3 +129,57 @@ def test_the_numbers_are_those_of_the_worker() -> None:
     assert f"under way after {worker.LEASE:.0f} s" in text
     assert worker.BREAK == 60
     assert re.search("alone for a minute", text)
+
+
+def test_the_options_are_those_of_the_table() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    shown = text.partition("<!-- options -->\n")[2].partition("<!-- /options -->")[0]
+    assert shown.strip() == render_push_options()
+
+
+ROWS = (*rows(PushOptions), *rows(ProviderOptions))
+
+
+@pytest.mark.parametrize("option", ROWS, ids=lambda option: option.name)
+def test_every_option_of_pushes_has_an_example_that_is_allowed(
+    option: Option, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if option.kind is FILE:
+        Path(option.example).touch()
+    value = option.kind.parse(option.example)
+    assert option.example
+    assert value != option.default
+
+
+def test_those_who_come_from_gms_are_told_what_has_no_effect() -> None:
+    table = PAGE.read_text(encoding="utf-8").partition("## Coming from GMS")[2]
+    assert [o.name for o in ROWS if o.useless and f"`{o.name}`" not in table] == []
+
+
+def test_the_push_of_a_message_is_understood() -> None:
+    (shown,) = [step.text for step in steps(PAGE) if step.info == "json push"]
+    operation = v2.parse_operation(shown.encode())
+    assert isinstance(operation, v2.SendMessage)
+    assert operation.push is not None
+    assert (operation.push.ext, operation.push.uncounted) == ("order-9", True)
+
+
+async def test_the_receipt_of_the_page_is_understood(node: Node) -> None:
+    (shown,) = [step.text for step in steps(PAGE) if step.info == "http receipt"]
+    async with (
+        V1App(f"{node.url}/genesys", user="cleo") as app,
+        ClientSession() as http,
+    ):
+        await app.start(userDisplayName="Cleo")
+        head, _, form = shown.replace("5b7c…", app.service_id).partition("\n\n")
+        path = head.splitlines()[0].split(" ")[1]
+        headers = {
+            "gms_user": "cleo",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        async with http.post(
+            node.url + path, headers=headers, data=form.strip()
+        ) as response:
+            assert response.status == 404  # understood, but no such push was sent
+            assert (await response.json())["exception"] == "PushNotFoundException"

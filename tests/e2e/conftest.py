@@ -15,15 +15,20 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.chat import make_agent_token
+from cometd_chat.clock import Clock
 from cometd_chat.config import load
+from tests import ways
+from tests.clients.agent import AgentClient
+from tests.clients.pair import Pair
 
 SECRET = "a secret of the tests, long enough for HS256"
 
 CONFIG = """\
 [server]
 port = {port}
+front = {front}
 [store]
-url = sqlite:///{folder}/chat.db
+{store}
 [auth]
 gms_user = trusted
 [agents]
@@ -49,14 +54,22 @@ def write_config(
     """Write a configuration for tests and return its path."""
     path = folder / "chat.ini"
     text = CONFIG.format(
-        folder=folder,
+        store=_store(folder),
         port=port,
+        front=ways.Way.front,
         secret=SECRET,
         offline_after=offline_after,
         max_interval=max_interval,
     )
     path.write_text(text + more, encoding="utf-8")
     return path
+
+
+def _store(folder: Path) -> str:
+    if ways.Way.store is None:
+        return f"url = sqlite:///{folder}/chat.db"
+    url, prefix = ways.Way.store
+    return f"url = {url}\nprefix = {prefix}"
 
 
 def free_port() -> int:
@@ -69,11 +82,14 @@ def free_port() -> int:
     raise AssertionError("no free port")
 
 
-def new_node(path: Path) -> Node:
-    """Return a node with this configuration, not started yet."""
+def new_node(path: Path, clock: Clock | None = None) -> Node | Pair:
+    """Return a node with this configuration, or two where that is the way in; not
+    started yet."""
     loaded = load(path, {})
     assert loaded.config is not None, [str(p) for p in loaded.problems]
-    return Node(loaded.config)
+    if ways.Way.store is None:
+        return Node(loaded.config, clock)
+    return Pair(loaded.config, clock)
 
 
 def agent_token(agent_id: str = "ann", name: str = "Ann", **claims: object) -> str:
@@ -130,14 +146,27 @@ class ServerProcess:
         self._process.send_signal(number)
 
 
+@pytest.fixture(autouse=True)
+def every_way(front: bool) -> bool:
+    """Run every test through the front, by aiohttp alone, and through two nodes."""
+    return front
+
+
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
+async def node(tmp_path: Path) -> AsyncIterator[Node | Pair]:
     """A running node in this process."""
     async with new_node(write_config(tmp_path)) as running:
         yield running
 
 
 @pytest.fixture
-def base(node: Node) -> str:
+def base(node: Node | Pair) -> str:
     """The address under which the node's GMS paths live."""
     return f"{node.url}/genesys"
+
+
+@pytest.fixture
+async def agent(base: str) -> AsyncIterator[AgentClient]:
+    async with AgentClient(f"{base}/cometd", agent_token()) as client:
+        await client.start()
+        yield client

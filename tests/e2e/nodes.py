@@ -7,16 +7,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cometd_chat.app import Node
+from cometd_chat.app.parts import Chat
 from cometd_chat.bayeux import Client
 from cometd_chat.clock import Clock
-from cometd_chat.config import load
 from tests.clients.agent import AgentClient
 from tests.clients.cometd_js import CometdJs
+from tests.clients.pair import Pair
 from tests.clients.proxy import Proxy
 from tests.clients.raw import BayeuxClient, V1Chat
 from tests.web.conftest import until
 
-from .conftest import agent_token, write_config
+from .conftest import agent_token, new_node, write_config
 
 NEWS = "/news/today"
 
@@ -35,23 +36,32 @@ def configured(folder: Path, *, port: int = 0, more: str = "", **bayeux: str) ->
     return path
 
 
-def make_node(path: Path, clock: Clock | None = None) -> Node:
-    """Return a node with this configuration, not started yet."""
-    loaded = load(path, {})
-    assert loaded.config is not None, [str(p) for p in loaded.problems]
-    return Node(loaded.config, clock)
+def make_node(path: Path, clock: Clock | None = None) -> Node | Pair:
+    """Return a node with this configuration, not started yet; see `new_node`."""
+    return new_node(path, clock)
 
 
-def known(node: Node, client_id: str) -> Client:
+def _chats(node: Node | Pair) -> list[Chat]:
+    return [n._chat for n in (node.nodes if isinstance(node, Pair) else [node])]
+
+
+def known(node: Node | Pair, client_id: str) -> Client:
     """Return the client as the server has it."""
-    client = node._chat.server.client(client_id)
+    found = [chat.server.client(client_id) for chat in _chats(node)]
+    client = next(filter(None, found))
     assert client is not None
     return client
 
 
-async def holding(node: Node, client_id: str) -> None:
+def subscribers(node: Node | Pair, channel: str) -> set[str]:
+    """Return the clients that hear this channel."""
+    found = [c.broadcast.subscriptions.matching(channel) for c in _chats(node)]
+    return set().union(*found)
+
+
+async def holding(node: Node | Pair, client_id: str) -> None:
     """Wait until the server holds a connect of this client."""
-    await until(lambda: client_id in node._chat.endpoint._held)
+    await until(lambda: any(client_id in c.endpoint._held for c in _chats(node)))
 
 
 async def answered(node: Node, client_id: str) -> None:
@@ -97,10 +107,21 @@ async def chatting(node: Node, user: str) -> AsyncIterator[tuple[V1Chat, AgentCl
         yield chat, agent
 
 
-async def say(agent: AgentClient, chat: V1Chat, *texts: str) -> None:
+@asynccontextmanager
+async def agent_at(node: Node | Pair, chat_id: str) -> AsyncIterator[AgentClient]:
+    """An agent who takes part in this chat."""
+    async with AgentClient(f"{node.url}/cometd", agent_token()) as agent:
+        await agent.start()
+        await agent.operate("acceptChat", chatId=chat_id)
+        yield agent
+
+
+async def say(agent: AgentClient, chat: V1Chat, *texts: str, **fields: Any) -> None:
     """Let the agent write; returns when it is stored."""
     for text in texts:
-        await agent.operate("sendMessage", chatId=chat.session_id, message=text)
+        await agent.operate(
+            "sendMessage", chatId=chat.session_id, message=text, **fields
+        )
 
 
 async def publish(publisher: BayeuxClient, *texts: str, channel: str = NEWS) -> None:

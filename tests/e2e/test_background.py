@@ -12,6 +12,7 @@ from tests.clients.agent import AgentClient
 from tests.clients.raw import V1App, V1Chat
 
 from .conftest import agent_token, new_node, write_config
+from .nodes import say
 
 NOTICE = "customer is not online"
 
@@ -28,13 +29,6 @@ async def base(tmp_path: Path) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def agent(base: str) -> AsyncIterator[AgentClient]:
-    async with AgentClient(f"{base}/cometd", agent_token()) as client:
-        await client.start()
-        yield client
-
-
-@pytest.fixture
 async def app(base: str, agent: AgentClient) -> AsyncIterator[V1App]:
     """An app in a chat that an agent has accepted."""
     async with V1App(base, user="user-1") as client:
@@ -43,10 +37,6 @@ async def app(base: str, agent: AgentClient) -> AsyncIterator[V1App]:
         await say(agent, client, "hello")
         await client.wait_for_text("hello")
         yield client
-
-
-async def say(agent: AgentClient, app: V1Chat, text: str) -> None:
-    await agent.operate("sendMessage", chatId=app.session_id, message=text)
 
 
 async def noticed(agent: AgentClient, app: V1Chat, times: int = 1) -> None:

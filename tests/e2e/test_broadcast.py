@@ -18,7 +18,16 @@ from tests.clients.ws import SocketClient
 from tests.web.conftest import until
 
 from .conftest import agent_token
-from .nodes import NEWS, chatting, configured, holding, listening, make_node, publish
+from .nodes import (
+    NEWS,
+    chatting,
+    configured,
+    holding,
+    listening,
+    make_node,
+    publish,
+    texts,
+)
 
 LAZY = "/news/lazy"
 SECRETS = {"clientId", "id", "ext", "successful"}
@@ -180,6 +189,7 @@ async def test_agents_and_customers_may_all_use_it(node: Node, join: Any) -> Non
             assert [e["data"] for e in client.events] == ["from an agent", "by socket"]
 
 
+@pytest.mark.one_node
 async def test_after_unsubscribing_and_leaving_nothing_comes(
     node: Node, join: Any
 ) -> None:
@@ -281,6 +291,7 @@ RELEASE = {"mailbox_messages": "3", "mailbox_overflow": "release"}
 
 
 @pytest.mark.parametrize("options", [RELEASE])
+@pytest.mark.one_node
 async def test_or_the_client_begins_anew_and_so_learns_of_its_loss(
     node: Node, join: Any
 ) -> None:
@@ -364,6 +375,10 @@ class Faye(FayeJs):
         return self
 
 
+def news(app: BayeuxClient) -> list[str]:
+    return [e["data"] for e in app.events if e["channel"] == NEWS]
+
+
 async def test_a_chat_and_news_reach_one_client_in_one_loop_of_polls(
     node: Node,
 ) -> None:
@@ -377,6 +392,5 @@ async def test_a_chat_and_news_reach_one_client_in_one_loop_of_polls(
         for n in range(20):
             await publish(agent, str(n))
             await agent.operate("sendMessage", chatId=chat.session_id, message=str(n))
-        await app.wait_for(lambda: len([e for e in app.events if "19" in str(e)]) >= 2)
-        news = [e["data"] for e in app.events if e["channel"] == NEWS]
-        assert news == [str(n) for n in range(20)]
+        await app.wait_for(lambda: texts(app)[-1:] == ["19"] == news(app)[-1:])
+        assert news(app) == [str(n) for n in range(20)]

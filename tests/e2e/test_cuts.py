@@ -16,7 +16,7 @@ from tests.clients.raw import BayeuxClient, Json, V1App
 
 from .conftest import ServerProcess, agent_token, free_port, write_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_node]
 
 APPS = 200
 AGENTS = 4

@@ -19,7 +19,7 @@ from tests.clients.raw import BayeuxClient, Json, V1Chat, is_event
 from .conftest import agent_token
 from .nodes import NEWS, configured, holding, make_node, publish
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_node]
 
 MESSAGES = 100_000
 LIMITS = bayeux.Limits(messages=20, depth=20)
@@ -150,7 +150,9 @@ class Fuzz:
         self.open.append(exchange)
         headers = random.choice(({}, {"gms_user": random.choice(("a", "b", "c"))}))
         peer = bayeux.Peer(headers=headers, browser=random.choice(("", "x", "y")))
-        await self.node._chat.endpoint.serve(exchange, batch, peer)
+        work = self.node._chat.endpoint.serve(exchange, batch, peer)
+        if work is not None:
+            await work
 
     def settle(self) -> None:
         """End exchanges that have their outcome; cut some of the others."""

@@ -15,7 +15,7 @@ from tests.clients.raw import V1App
 
 from .conftest import ServerProcess, free_port, write_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_node]
 
 ROUNDS = 5
 SENDERS = 32

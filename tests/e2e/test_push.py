@@ -11,10 +11,11 @@ from aiohttp import ClientSession, web
 
 from cometd_chat.app import Node
 from tests.clients.agent import AgentClient
-from tests.clients.raw import V1App, V1Chat
+from tests.clients.raw import BayeuxClient, V1App, V1Chat
 from tests.clients.watched import Watched
 
-from .conftest import agent_token, new_node, write_config
+from .conftest import new_node, write_config
+from .nodes import say
 
 PUSH = """\
 [push]
@@ -76,17 +77,8 @@ async def company() -> AsyncIterator[tuple[Company, str]]:
 @pytest.fixture
 async def node(tmp_path: Path, company: tuple[Company, str]) -> AsyncIterator[Node]:
     more = PUSH.format(url=company[1])
-    async with new_node(
-        write_config(tmp_path, offline_after="300ms", more=more)
-    ) as node:
+    async with new_node(write_config(tmp_path, offline_after="1s", more=more)) as node:
         yield node
-
-
-@pytest.fixture
-async def agent(base: str) -> AsyncIterator[AgentClient]:
-    async with AgentClient(f"{base}/cometd", agent_token()) as client:
-        await client.start()
-        yield client
 
 
 async def chat(agent: AgentClient, app: V1App, **params: str) -> None:
@@ -96,8 +88,14 @@ async def chat(agent: AgentClient, app: V1App, **params: str) -> None:
     await app.wait_for_text("hello")
 
 
-async def say(agent: AgentClient, app: V1Chat, text: str, **fields: Any) -> None:
-    await agent.operate("sendMessage", chatId=app.session_id, message=text, **fields)
+async def confirmed(node: Node, app: V1Chat) -> None:
+    """Wait until the server knows that the app has all there is."""
+    for _ in range(100):
+        session = await node.store.get(app.session_id)
+        if session.acked == session.last:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the app confirms nothing")
 
 
 async def test_the_first_push_comes_after_the_delay_and_the_others_at_once(
@@ -132,10 +130,11 @@ async def test_nobody_is_pushed_who_returns_in_time(
 
 
 async def test_silence_is_pushed_like_a_goodbye_and_typing_is_not(
-    base: str, agent: AgentClient, company: tuple[Company, str]
+    base: str, node: Node, agent: AgentClient, company: tuple[Company, str]
 ) -> None:
     async with V1App(base, user="u", service="at-once") as app:
         await chat(agent, app)
+        await confirmed(node, app)
         await app.vanish()
         await agent.wait_for(lambda: agent.notices(app.session_id))
         await agent.operate("startTyping", chatId=app.session_id)
@@ -189,6 +188,7 @@ async def test_a_device_may_be_registered_later_and_be_quiet(
     async with V1App(base, user="u", service="at-once") as app:
         await app.start(userDisplayName="Cleo")
         await agent.operate("acceptChat", chatId=app.session_id)
+        await app.wait_for(lambda: app.position >= 2)  # or the push tells of it, too
         device = f"{base}/1/service/{app.service_id}/device"
         async with ClientSession(headers=app.headers) as http:
             form = {"uuid": "opaque", "muted": "true"}
@@ -205,3 +205,73 @@ async def test_a_device_may_be_registered_later_and_be_quiet(
         await say(agent, app, "aloud")
         await company[0].wait_for(lambda: company[0].pushes)
         assert company[0].told == [["muted", "aloud"]]
+
+
+async def told(url: str, **form: str) -> int:
+    async with ClientSession() as http, http.post(url, data=form) as response:
+        return response.status
+
+
+async def test_the_app_says_what_it_has_shown(
+    base: str, node: Node, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app:
+        await chat(agent, app)
+        await app.background()
+        await say(agent, app, "one")
+        await company[0].wait_for(lambda: company[0].pushes)
+        marker = company[0].pushes[0]["message"]["cometd-chat"]
+        known = {"id": marker["id"], "serviceId": marker["chat"]}
+        receipt = f"{node.url}/push/receipt"
+        for _ in range(100):  # the push arrives before the server notes its success
+            if (status := await told(receipt, **known)) == 204:
+                break
+            await asyncio.sleep(0.05)
+        assert status == 204
+        assert await told(f"{base}/push/receipt", **known, state="opened") == 204
+        assert await told(receipt, **known, state="seen") == 415
+        assert await told(receipt, id=known["id"], serviceId="unknown") == 404
+        assert await told(receipt, id="unknown", serviceId=known["serviceId"]) == 404
+        assert await told(receipt, id=known["id"]) == 400
+        (sent,) = await node.store.sent_pushes(app.session_id)
+        assert (sent.id, sent.provider) == (known["id"], "customhttp:main")
+        assert sent.sent_at <= (sent.shown_at or 0) <= (sent.opened_at or 0)
+
+
+async def test_an_app_that_reads_no_chat_is_pushed_by_cometd(
+    base: str, agent: AgentClient
+) -> None:
+    async with (
+        V1App(base, user="u", service="at-once") as app,
+        BayeuxClient(f"{base}/cometd", {"gms_user": "u"}) as other,
+    ):
+        await other.handshake()
+        other.start_polling()
+        await chat(
+            agent,
+            app,
+            push_notification_type="comet",
+            push_notification_deviceid=other.client_id,
+        )
+        await app.background()
+        await say(agent, app, "one", push={"ext": "order-9"})
+        await other.wait_for(lambda: other.events)
+        (event,) = other.events
+        assert event["channel"] == "/service/push"
+        assert event["data"]["lastTranscript"] == [{"Message.Text": "one"}]
+        assert event["data"]["cometd-chat"]["ext"] == "order-9"
+
+
+async def test_a_client_that_is_gone_is_a_device_no_more(
+    base: str, node: Node, agent: AgentClient
+) -> None:
+    gone = {"push_notification_type": "comet", "push_notification_deviceid": "gone"}
+    async with V1App(base, user="u", service="at-once") as app:
+        await chat(agent, app, **gone)
+        await app.background()
+        await say(agent, app, "one")
+        for _ in range(100):
+            if not (await node.store.get(app.session_id)).devices:
+                break
+            await asyncio.sleep(0.05)
+        assert (await node.store.get(app.session_id)).devices == ()

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from cometd_chat.push.worker import AT_ONCE
@@ -55,6 +56,7 @@ async def missed(store: Store, name: str, provider: str) -> None:
     await store.append(name, [answered("hello", at=11.0)])
 
 
+@pytest.mark.one_node
 async def test_the_others_are_as_fast_as_ever(tmp_path: Path) -> None:
     app, company = web.Application(), Company()
     app.router.add_post("/good", company.take)

@@ -17,7 +17,7 @@ from tests.store.facts import answered, asks, new, phone
 from .conftest import ServerProcess, free_port, write_config
 from .test_push import PUSH
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_node]
 
 PUSHES = 1000
 BEFORE = 300

@@ -26,6 +26,7 @@ from .nodes import (
     positions,
     publish,
     say,
+    subscribers,
     texts,
 )
 
@@ -233,12 +234,12 @@ async def test_of_two_that_want_to_resume_at_once_one_does(
             await say(agent, session, str(number))
             await read_all(winner)
             assert texts(winner)[-1] == str(number)
-            subscriptions = node._chat.broadcast.subscriptions
-            assert subscriptions.matching(NEWS) == {winner.client_id}
+            assert subscribers(node, NEWS) == {winner.client_id}
             old = winner.client_id
             await asyncio.gather(*(rival.vanish() for rival in rivals))
 
 
+@pytest.mark.one_node
 async def test_a_chain_of_resumes_leaves_only_the_last_client(
     node: Node, publisher: BayeuxClient
 ) -> None:

@@ -115,7 +115,7 @@ def test_every_kind_of_entry_has_its_event_and_text(
     kind: EntryKind, event: str, text: str
 ) -> None:
     told = entry(1, kind, text="said", user_data={"file-name": "bill.pdf"})
-    assert json.loads(v1.entry_json(told, STARTED))[:3] == [event, "agentName", text]
+    assert v1.entry_row(told, int(STARTED))[:3] == [event, "agentName", text]
     assert v1.event_name(kind) == event
 
 
@@ -124,7 +124,7 @@ def test_no_kind_of_entry_is_forgotten() -> None:
 
 
 def test_a_file_without_a_name_is_told_as_such() -> None:
-    row = json.loads(v1.entry_json(entry(1, EntryKind.FILE_UPLOADED), STARTED))
+    row = v1.entry_row(entry(1, EntryKind.FILE_UPLOADED), int(STARTED))
     assert row[2] == "has sent a file: without a name"
 
 
@@ -138,7 +138,7 @@ def test_a_file_without_a_name_is_told_as_such() -> None:
     ],
 )
 def test_parties_are_written_in_capitals(role: Role, party: str) -> None:
-    assert json.loads(v1.entry_json(entry(1, role=role), STARTED))[4] == party
+    assert v1.entry_row(entry(1, role=role), int(STARTED))[4] == party
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_parties_are_written_in_capitals(role: Role, party: str) -> None:
 def test_offsets_count_from_the_second_that_started_at_tells(
     at: float, offset: str
 ) -> None:
-    assert json.loads(v1.entry_json(entry(1, at=at), STARTED))[3] == offset
+    assert v1.entry_row(entry(1, at=at), int(STARTED))[3] == offset
 
 
 def test_the_index_of_fast_refresh_is_a_sixth_string() -> None:
@@ -237,8 +237,10 @@ def test_an_entry_is_always_five_strings_on_one_line(
     nickname: str, text: str, kind: EntryKind, role: Role
 ) -> None:
     told = entry(CUSTOMER, kind, nickname=nickname, text=text, role=role)
-    encoded = v1.entry_json(told, STARTED)
-    row = json.loads(encoded)
+    row = v1.entry_row(told, int(STARTED))
     assert [type(cell) for cell in row] == [str] * 5
     assert row[1] == nickname
+    encoded = v1.notification(SESSION, [told], "0" * 32)
+    shown = json.loads(encoded)["data"]["message"]["transcriptToShow"]
+    assert shown == [row]
     assert b"\n" not in encoded

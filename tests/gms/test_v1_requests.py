@@ -114,14 +114,14 @@ def test_without_a_device_id_there_is_no_device() -> None:
             DEVICE | {"push_notification_type": "palmos"},
             (
                 "push_notification_type: a text of length 6 read, one of gcm, fcm, "
-                "ios, android, customhttp, httpcb, orscb, webpush is allowed"
+                "ios, android, customhttp, httpcb, orscb, webpush, comet is allowed"
             ),
         ),
         (
             DEVICE | {"push_notification_type": ""},
             (
                 "push_notification_type: nothing read, one of gcm, fcm, "
-                "ios, android, customhttp, httpcb, orscb, webpush is allowed"
+                "ios, android, customhttp, httpcb, orscb, webpush, comet is allowed"
             ),
         ),
         (
@@ -324,4 +324,38 @@ def test_an_opaque_text_stands_for_a_device_of_the_companys_own() -> None:
 def test_a_registration_without_a_device_is_refused() -> None:
     with pytest.raises(v1.V1Error, match="or uuid is needed") as caught:
         v1.parse_device({"muted": "true"})
+    assert caught.value.status == 415
+
+
+def test_a_service_may_be_created_with_a_device_which_is_no_user_data() -> None:
+    asked = v1.parse_service(
+        {
+            "order": "9",
+            "push_notification_deviceid": "token",
+            "push_notification_type": "ios",
+        }
+    )
+    assert asked.device == Device(id="token", type="ios")
+    assert asked.user_data == {"order": "9"}
+    assert v1.parse_service({"order": "9"}).device is None
+
+
+def test_a_receipt_names_push_and_chat_and_says_shown_or_opened() -> None:
+    known = {"id": "p-1", "serviceId": "k", "something": "else"}
+    assert v1.parse_receipt(known) == v1.Receipt(id="p-1", key="k", opened=False)
+    assert not v1.parse_receipt({**known, "state": "shown"}).opened
+    assert v1.parse_receipt({**known, "state": "Opened"}).opened
+
+
+@pytest.mark.parametrize("missing", ["id", "serviceId"])
+def test_a_receipt_needs_both(missing: str) -> None:
+    known = {"id": "p-1", "serviceId": "k", missing: ""}
+    with pytest.raises(v1.V1Error, match=f"{missing} is needed") as caught:
+        v1.parse_receipt(known)
+    assert caught.value.status == 400
+
+
+def test_a_receipt_says_nothing_else() -> None:
+    with pytest.raises(v1.V1Error, match="one of shown, opened is allowed") as caught:
+        v1.parse_receipt({"id": "p-1", "serviceId": "k", "state": "seen"})
     assert caught.value.status == 415

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from cometd_chat.gms import v2
 from cometd_chat.model import (
@@ -61,7 +62,7 @@ def data(*args: Any, **kwargs: Any) -> Any:
 
 
 def test_a_message_in_full() -> None:
-    told = replace(HELLO, message_type="markdown", user_data={"k": "v"})
+    told = structs.replace(HELLO, message_type="markdown", user_data={"k": "v"})
     assert v2.message_json(told) == (
         b'{"from":{"nickname":"Ann","participantId":2,"type":"Agent"},"index":2,'
         b'"type":"Message","text":"Hello","messageType":"markdown",'
@@ -75,7 +76,7 @@ def test_fields_without_content_are_left_out() -> None:
 
 @pytest.mark.parametrize("kind", EntryKind)
 def test_the_text_is_there_whenever_clients_read_it_unasked(kind: EntryKind) -> None:
-    message = json.loads(v2.message_json(replace(HELLO, kind=kind, text="")))
+    message = json.loads(v2.message_json(structs.replace(HELLO, kind=kind, text="")))
     always = {EntryKind.MESSAGE, EntryKind.PUSH_URL, EntryKind.CUSTOM_NOTICE}
     assert message["type"] == kind.value
     assert ("text" in message) == (kind in always)
@@ -227,7 +228,7 @@ def test_nothing_that_agents_get_holds_the_customers_key(state: State) -> None:
 def test_every_fact_of_an_entry_comes_through(
     nickname: str, text: str, user_data: dict[str, str], kind: EntryKind, role: Role
 ) -> None:
-    told = replace(
+    told = structs.replace(
         HELLO, nickname=nickname, text=text, user_data=user_data, kind=kind, role=role
     )
     message = json.loads(v2.message_json(told))

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from cometd_chat.gms import v2
 from cometd_chat.gms.v2.fields import MOST_CHATS
 from cometd_chat.gms.values import DEFAULT_LIMITS, Limits
-from cometd_chat.model import Session, State
+from cometd_chat.model import PushOverride, Session, State
+
+OVERRIDE = PushOverride(
+    title="t",
+    body="b",
+    ext="e",
+    sound="s",
+    collapse="c",
+    apns={"aps": {"alert": ["x", 1, None]}},
+)
 
 LIMITS = Limits(text=20, user_data=60)
 PUSH = {
@@ -86,7 +95,7 @@ def parse(operation: Any, limits: Limits = DEFAULT_LIMITS, **fields: Any) -> Any
                 text="hi",
                 message_type="markdown",
                 local_id="m1",
-                push=PUSH,
+                push=OVERRIDE,
             ),
         ),
         (
@@ -98,7 +107,7 @@ def parse(operation: Any, limits: Limits = DEFAULT_LIMITS, **fields: Any) -> Any
                 "push": {"badge": "ignore"},
             },
             v2.SendMessage(
-                chat_id="c", text="hi", local_id="m2", push={"badge": "ignore"}
+                chat_id="c", text="hi", local_id="m2", push=PushOverride(uncounted=True)
             ),
         ),
         ({"operation": "startTyping", "chatId": "c"}, v2.StartTyping(chat_id="c")),
@@ -311,6 +320,14 @@ def nested(levels: int) -> dict[str, Any]:
         ({"badge": []}, "push.badge: an array read, one of count, ignore is needed"),
         ({"apns": nested(7)}, "push: at most 8 levels are allowed"),
         ({"body": "é" * 30}, "push: 71 bytes read, at most 60 are allowed"),
+        (
+            {"apns": {"aps": "x"}},
+            "push.apns.aps: a text of length 1 read, an object is needed",
+        ),
+        (
+            {"android": {"notification": []}},
+            "push.android.notification: an array read, an object is needed",
+        ),
     ],
 )
 def test_the_push_of_a_message_is_checked_when_it_comes(push: Any, text: str) -> None:
@@ -319,10 +336,23 @@ def test_the_push_of_a_message_is_checked_when_it_comes(push: Any, text: str) ->
     assert str(caught.value) == text
 
 
+def test_a_push_leaves_room_for_ours() -> None:
+    with pytest.raises(v2.OperationError, match="at most 2048 are allowed"):
+        parse("sendMessage", chatId="c", message="hi", push={"ext": "x" * 2048})
+
+
 def test_the_deepest_push_allowed() -> None:
     push = {"apns": nested(6)}
     sent = parse("sendMessage", chatId="c", message="hi", push=push)
-    assert sent.push == push
+    assert sent.push == PushOverride(apns=push["apns"])
+
+
+def test_a_message_that_is_not_to_be_pushed() -> None:
+    def pushed(**push: object) -> bool:
+        sent = parse("sendMessage", chatId="c", message="hi", push=push)
+        return bool(sent.pushed)
+
+    assert [pushed(), pushed(disabled=False), pushed(disabled=True)] == [1, 1, 0]
 
 
 def test_what_agents_say_stays_out_of_representations() -> None:

@@ -11,16 +11,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     pkcs12,
 )
 from cryptography.x509.oid import NameOID
 
-
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a key as Apple's .p8 files have it."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+from tests.keys import private_pem
 
 
 class Identity:

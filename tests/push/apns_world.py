@@ -9,15 +9,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cometd_chat.config.options import ProviderOptions
+from cometd_chat.config.push_options import ProviderOptions
 from cometd_chat.model import Device
 from cometd_chat.push import Notification, Outcome
 from cometd_chat.push.apns import ApnsProvider
 from cometd_chat.push.apns_route import Patience
-from tests.push.apns_keys import private_pem
+from tests.keys import private_pem
+from tests.push.facts import NOW, SetClock
 from tests.push.fake_apns import FakeApns
 
-NOW = 1_700_000_000.0
 TOKEN = "a1" * 32
 PATIENCE = Patience(connect=2, reply=2, send=5)
 PUSH = Notification(
@@ -27,24 +27,6 @@ PUSH = Notification(
     body="New message from Agent",
     expires_at=NOW + 3600,
 )
-
-
-class SetClock:
-    """Clocks that stand where the test puts them."""
-
-    def __init__(self) -> None:
-        self.wall = NOW
-        self.mark = 100.0
-
-    def time(self) -> float:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.mark
-
-    def pass_by(self, seconds: float) -> None:
-        self.wall += seconds
-        self.mark += seconds
 
 
 def key_options(directory: Path) -> ProviderOptions:

@@ -15,12 +15,9 @@ from typing import Any, TypeAlias
 
 import jwt
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.keys import private_pem
 
 PROJECT = "demo-project"
 AUDIENCE = "https://oauth2.googleapis.com/token"
@@ -147,17 +144,12 @@ def service_account(file: Path, fake: FakeFcm, project: str = PROJECT) -> Path:
         "type": "service_account",
         "project_id": project,
         "private_key_id": "key-1",
-        "private_key": private_pem(_key()),
+        "private_key": private_pem(_key()).decode(),
         "client_email": f"push@{project}.iam.gserviceaccount.com",
         "token_uri": f"{fake.url}/token",
     }
     file.write_text(json.dumps(account))
     return file
-
-
-def private_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return pem.decode()
 
 
 @cache

@@ -1,68 +1,17 @@
-"""A web server that others own, a name service that lies, and facts to send."""
+"""A web server that others own, and a name service that lies."""
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from socket import AF_INET, AF_INET6, AddressFamily
-from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-from cryptography.x509.oid import NameOID
-
-from cometd_chat.model import Device
-from cometd_chat.push import Line, Notification
-
-TEXT = "your parcel is in Tromsø"
-NOW = 1_700_000_000.0
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass
-class FakeClock:
-    """Wall and monotonic time that stand still until told."""
-
-    wall: float = NOW
-    running: float = 1000.0
-
-    def time(self) -> float:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.running
-
-
-def notification(**more: object) -> Notification:
-    """A push that tells one line; `more` overrides its fields."""
-    facts: dict[str, object] = {
-        "id": "0b5f9f0e-7f0b-4b1e-9a56-2f4e9ed4a001",
-        "chat": "180-chat",
-        "position": 4,
-        "body": TEXT,
-        "lines": (Line(event="Message.Text", text=TEXT),),
-        "expires_at": NOW + 600,
-    }
-    return Notification(**(facts | more))  # type: ignore[arg-type]  # test data
-
-
-def device(address: str, kind: str = "customhttp") -> Device:
-    return Device(id=address, type=kind)
 
 
 @dataclass(frozen=True)
@@ -166,38 +115,3 @@ def _result(host: str, address: str, port: int) -> ResolveResult:
         proto=0,
         flags=0,
     )
-
-
-@cache
-def tls_pair(name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context for `name`, and a client's that trusts it and no other."""
-    certificate, key = self_signed(name)
-    with TemporaryDirectory() as folder:
-        pem = Path(folder, "server.pem")
-        pem.write_bytes(key + certificate)
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.load_cert_chain(pem)
-        return server, ssl.create_default_context(cafile=str(pem))
-
-
-def self_signed(name: str) -> tuple[bytes, bytes]:
-    """Return a certificate and its key, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    names = x509.SubjectAlternativeName([x509.DNSName(name), loopback])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return certificate.public_bytes(Encoding.PEM), pem

@@ -110,6 +110,13 @@ class Office(World):
         if begun := asyncio.all_tasks() - before:
             await asyncio.wait(begun)
 
+    async def corrected(self, seconds: float = 0.0) -> None:
+        """Let time pass, then look for badges that went down, and send that."""
+        self.clock.now += seconds
+        await self.presence.flush()
+        await self.push.correct()
+        await self.round()
+
     async def away(
         self, name: str = "p", *, service: str = "at-once", user: str = "kim"
     ) -> tuple[Session, Desk]:
@@ -148,7 +155,7 @@ async def says(ann: Desk, session: Session, *texts: str, **fields: Any) -> None:
 
 @asynccontextmanager
 async def office(path: Path, more: str = "") -> AsyncIterator[Office]:
-    store = await SqliteStore.open(path / "chat.db")
+    store = await SqliteStore.open(path / "chat.db", pace=0.0)
     try:
         here = Office(store, CONFIG + more)
         yield here

@@ -17,7 +17,8 @@ from cometd_chat.push import (
     Outcome,
     Retry,
 )
-from tests.push.apns_world import NOW, PUSH, TOKEN, world
+from tests.push.apns_world import PUSH, TOKEN, world
+from tests.push.facts import NOW
 from tests.push.fake_apns import OK, Answer, Push
 
 
@@ -44,7 +45,13 @@ async def test_a_push_has_everything_apple_asks_for(tmp_path: Path) -> None:
                 "alert": {"title": "Ann", "body": "New message from Agent"},
                 "badge": 3,
             },
-            MARKER: {"v": 1, "chat": "180-chat", "position": 7, "badge": 3},
+            MARKER: {
+                "v": 1,
+                "id": PUSH.id,
+                "chat": "180-chat",
+                "position": 7,
+                "badge": 3,
+            },
         }
         assert w.apns.connections[0].protocol == "h2"
 

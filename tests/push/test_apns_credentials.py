@@ -17,12 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from cometd_chat.config.options import ProviderOptions
+from cometd_chat.config.push_options import ProviderOptions
 from cometd_chat.push import Delivered, Retry
 from cometd_chat.push.apns import ApnsProvider
 from cometd_chat.push.apns_credentials import CredentialsError
-from tests.push.apns_keys import Identity, private_pem
-from tests.push.apns_world import NOW, SetClock, World, key_options, world, write_key
+from tests.keys import private_pem
+from tests.push.apns_keys import Identity
+from tests.push.apns_world import World, key_options, world, write_key
+from tests.push.facts import NOW, SetClock
 from tests.push.fake_apns import OK, Answer
 
 MINUTE = 60
@@ -64,7 +66,7 @@ async def test_a_machine_that_slept_or_set_its_clock_back_takes_a_new_token(
         await w.send()
         w.clock.wall -= 120 * MINUTE
         await w.send()
-        w.clock.mark += 60 * MINUTE
+        w.clock.running += 60 * MINUTE
         await w.send()
         first, slept, back, later = tokens(w)
         assert first != slept == back != later

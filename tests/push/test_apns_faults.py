@@ -22,7 +22,8 @@ from cometd_chat.push.apns import ApnsProvider
 from cometd_chat.push.apns_connection import Connection
 from cometd_chat.push.apns_route import Patience, Server
 from tests.push.apns_keys import Identity
-from tests.push.apns_world import SetClock, World, key_options, world
+from tests.push.apns_world import World, key_options, world
+from tests.push.facts import SetClock
 from tests.push.fake_apns import OK, Answer, Mode, Push
 
 HASTY = Patience(connect=0.3, reply=0.3, send=1)

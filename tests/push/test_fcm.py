@@ -14,7 +14,6 @@ import hpack
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
-from firebase_admin import messaging
 
 from cometd_chat.push import (
     DeadDevice,
@@ -24,7 +23,11 @@ from cometd_chat.push import (
     Outcome,
     Retry,
 )
-from cometd_chat.push.fcm import LOOK_PERIOD, FcmProvider, check_library
+from cometd_chat.push.fcm import FcmProvider
+from cometd_chat.push.fcm_account import LOOK_PERIOD
+from cometd_chat.push.fcm_sender import check_library
+from tests.keys import private_pem, self_signed
+from tests.push.facts import TEXT, device, notification
 from tests.push.fake_fcm import (
     PROJECT,
     Answering,
@@ -32,15 +35,14 @@ from tests.push.fake_fcm import (
     fault,
     fcm,
     never,
-    private_pem,
     raw,
     service_account,
 )
-from tests.push.fake_webhook import TEXT, device, notification, self_signed
 
 TOKEN = "dGVzdC10b2tlbg:APA91b" + "x" * 134
 FID = "cV1hDlJbSkuN_x-0aBcDeF"
 PHONE = device(TOKEN, "fcm")
+CURVE = ec.generate_private_key(ec.SECP256R1())
 FRESHLY = 0.05
 """Seconds for which a step of the event loop may hold up all others."""
 
@@ -307,7 +309,7 @@ def account(**wrong: object) -> bytes:
         account(project_id=5),
         account(private_key=None),
         account(private_key="hush"),
-        account(private_key=private_pem(ec.generate_private_key(ec.SECP256R1()))),
+        account(private_key=private_pem(CURVE).decode()),
     ],
 )
 async def test_a_file_that_is_no_service_account_is_misconfigured(
@@ -460,7 +462,7 @@ async def test_two_accounts_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_the_installed_library_is_as_expected() -> None:
-    check_library(messaging._MessagingService)
+    check_library()
 
 
 def test_another_library_is_refused_by_name_of_what_it_lacks() -> None:

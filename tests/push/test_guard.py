@@ -21,19 +21,11 @@ from cometd_chat.push.guard import (
     Rules,
     Unreachable,
     is_public,
-    seconds_until,
 )
-from tests.push.fake_webhook import (
-    NOW,
-    FakeClock,
-    FakeDns,
-    FakeHook,
-    answers,
-    hook,
-    never,
-    stalls,
-    tls_pair,
-)
+from cometd_chat.push.verdicts import seconds_until
+from tests.keys import tls_pair
+from tests.push.facts import NOW, SetClock
+from tests.push.fake_webhook import FakeDns, FakeHook, answers, hook, never, stalls
 
 ANY = Rules(hosts=("*.test", "localhost", "metadata.google.internal"))
 SCHEME = "the scheme is not allowed"
@@ -142,7 +134,7 @@ async def bench(
     server, client = tls_pair("hook.test")
     async with hook(server) as fake:
         dns = inside(fake.port)
-        out = Outbound(rules, clock=FakeClock(), resolver=dns, tls=tls or client)
+        out = Outbound(rules, clock=SetClock(), resolver=dns, tls=tls or client)
         try:
             yield Bench(out, fake, dns)
         finally:

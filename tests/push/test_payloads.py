@@ -14,6 +14,7 @@ from cometd_chat.push.payloads import (
     PayloadTooLargeError,
     apns_collapse_id,
     apns_payload,
+    comet_data,
     fcm_message,
     gms_webhook_body,
     signed_webhook_body,
@@ -53,7 +54,7 @@ FULL = replace(
 SILENT = replace(FULL, silent=True, apns={"aps": {"alert": "no"}}, webpush={"x": 1})
 
 TRANSCRIPT = [{"Notice.Joined": "has joined"}, {"Message.Text": "Grüß Gott 👋"}]
-MARK = {"v": 1, "chat": "180-chat", "position": 7}
+MARK = {"v": 1, "id": PLAIN.id, "chat": "180-chat", "position": 7}
 FULL_MARK = {**MARK, "badge": 2, "ext": "order-9"}
 GMS = {
     "message": "New message from Agent",
@@ -69,7 +70,8 @@ def fcm(n: Notification, **more: Any) -> dict[str, Any]:
 def test_apns_gets_the_plain_form_in_as_few_bytes_as_possible() -> None:
     assert apns_payload(PLAIN) == (
         b'{"aps":{"alert":{"body":"New message from Agent"}},'
-        b'"cometd-chat":{"v":1,"chat":"180-chat","position":7}}'
+        b'"cometd-chat":{"v":1,"id":"5d1f2c3e-0000-4000-8000-0123456789ab",'
+        b'"chat":"180-chat","position":7}}'
     )
 
 
@@ -156,7 +158,8 @@ def test_fcm_gets_the_plain_form() -> None:
         "data": {
             "message": '{"message":"New message from Agent","serviceId":"180-chat",'
             '"lastTranscript":[]}',
-            MARKER: '{"v":1,"chat":"180-chat","position":7}',
+            MARKER: '{"v":1,"id":"5d1f2c3e-0000-4000-8000-0123456789ab",'
+            '"chat":"180-chat","position":7}',
         },
         "android": {"priority": "high", "ttl": "3600s"},
         "apns": {
@@ -443,3 +446,32 @@ def test_every_form_keeps_its_limit_and_stays_json(
     ):
         assert len(payload) <= limit
         assert isinstance(json.loads(payload.decode("utf-8")), dict)
+
+
+BARE = replace(FULL, title="", mutable=True, bare=True, lines=())
+
+
+def test_a_bare_push_names_chat_and_position_and_lets_the_app_ask() -> None:
+    mark = FULL_MARK
+    assert json.loads(web_push_body(BARE)) == {MARKER: mark}
+    post = json.loads(signed_webhook_body(DEVICE, BARE))
+    assert post.keys() == {
+        "type",
+        "id",
+        "expiresAt",
+        "device",
+        "collapse",
+        "badge",
+        MARKER,
+    }
+    message = fcm(BARE)
+    assert message.keys() == {"token", "data", "android", "apns"}
+    assert message["data"].keys() == {MARKER}
+    assert message["android"]["priority"] == "high"
+    aps = message["apns"]["payload"]["aps"]
+    assert aps["alert"] == {"body": "New message from Agent"}
+    assert aps["mutable-content"] == 1
+
+
+def test_the_event_on_cometd_is_the_object_of_gms_with_the_marker() -> None:
+    assert comet_data(SPOKEN) == {**GMS, MARKER: MARK}

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometd_chat.push.quiet import is_quiet_hours, is_zone, quiet_until
+from tests.push.facts import at
 
 ZONES = (
     "UTC",
@@ -18,11 +19,6 @@ ZONES = (
     "Africa/Casablanca",
     "Asia/Kathmandu",
 )
-
-
-def at(text: str, zone: str = "Europe/Berlin", fold: int = 0) -> float:
-    moment = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold)
-    return moment.timestamp()
 
 
 def until(hours: str, now: float, zone: str = "Europe/Berlin") -> str:

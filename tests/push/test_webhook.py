@@ -27,18 +27,9 @@ from cometd_chat.push.webhook import (
     HttpCallbackProvider,
     signature,
 )
-from tests.push.fake_webhook import (
-    NOW,
-    TEXT,
-    FakeClock,
-    FakeDns,
-    FakeHook,
-    answers,
-    device,
-    hook,
-    notification,
-    tls_pair,
-)
+from tests.keys import tls_pair
+from tests.push.facts import NOW, TEXT, SetClock, device, notification, said
+from tests.push.fake_webhook import FakeDns, FakeHook, answers, hook
 
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
 NEW = base64.b64encode(b"n" * 32).decode()
@@ -50,7 +41,7 @@ async def custom(
 ) -> AsyncIterator[tuple[CustomHttpProvider, FakeHook]]:
     async with hook() as fake:
         url = fake.url("/hook?key=hush", login)
-        provider = CustomHttpProvider(url, secret=secret, clock=FakeClock())
+        provider = CustomHttpProvider(url, secret=secret, clock=SetClock())
         try:
             yield provider, fake
         finally:
@@ -87,7 +78,7 @@ async def test_customhttp_with_a_secret_posts_our_body_signed_with_every_key() -
 
 
 async def test_each_try_has_the_same_id_and_its_own_time() -> None:
-    clock = FakeClock()
+    clock = SetClock()
     async with hook() as fake:
         provider = CustomHttpProvider(fake.url(), secret=NEW, clock=clock)
         await provider.send(device("dev-42"), notification())
@@ -118,10 +109,6 @@ async def test_user_and_password_of_the_url_become_a_header() -> None:
         (arrived,) = fake.arrived
     login = base64.b64encode(b"me:p@ss").decode()
     assert arrived.headers["Authorization"] == f"Basic {login}"
-
-
-def said(status: int) -> str:
-    return f"answered with status {status}"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +172,7 @@ async def test_a_failure_rejects_nobody() -> None:
 async def test_a_server_that_is_not_there_is_tried_again() -> None:
     async with hook() as fake:
         url = fake.url()
-    provider = CustomHttpProvider(url, clock=FakeClock())
+    provider = CustomHttpProvider(url, clock=SetClock())
     outcome = await provider.send(device("dev-42"), notification())
     assert outcome == Retry("no answer (ClientConnectorError)")
     await provider.close()
@@ -218,7 +205,7 @@ def test_settings_that_cannot_work_are_refused_at_once(
     url: str, secret: str, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint) as refused:
-        CustomHttpProvider(url, secret=secret, clock=FakeClock())
+        CustomHttpProvider(url, secret=secret, clock=SetClock())
     assert not secret or secret not in str(refused.value)
 
 
@@ -230,7 +217,7 @@ async def callback(
     async with hook(server) as fake:
         out = Outbound(
             Rules(hosts=hosts, private=private),
-            clock=FakeClock(),
+            clock=SetClock(),
             resolver=FakeDns(port=fake.port, hook_test=[["127.0.0.1"]]),
             tls=client,
         )

@@ -31,19 +31,9 @@ from cometd_chat.push import (
 )
 from cometd_chat.push.guard import Outbound, Rules
 from cometd_chat.push.webpush import LONGEST_TTL, SERVICES, WebPushProvider
-from tests.push.fake_webhook import (
-    NOW,
-    TEXT,
-    Arrived,
-    FakeClock,
-    FakeDns,
-    FakeHook,
-    answers,
-    device,
-    hook,
-    notification,
-    tls_pair,
-)
+from tests.keys import private_pem, tls_pair
+from tests.push.facts import NOW, TEXT, SetClock, device, notification, said
+from tests.push.fake_webhook import Arrived, FakeDns, FakeHook, answers, hook
 
 SUBJECT = "mailto:push@example.com"
 HOST = "updates.push.services.mozilla.com"
@@ -109,7 +99,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     server, client = tls_pair(HOST)
     async with hook(server) as fake:
-        clock = FakeClock()
+        clock = SetClock()
         dns = FakeDns(port=fake.port, **{HOST: [["127.0.0.1"]]})
         rules = Rules(hosts=hosts, private=private)
         out = Outbound(rules, clock=clock, resolver=dns, tls=client)
@@ -184,10 +174,6 @@ async def test_a_full_push_fits_a_record(tmp_path: Path) -> None:
     told = browser.read(arrived)
     assert isinstance(told, dict)
     assert 0 < len(told["lastTranscript"]) < 50
-
-
-def said(status: int) -> str:
-    return f"answered with status {status}"
 
 
 @pytest.mark.parametrize(
@@ -343,13 +329,9 @@ def test_a_subject_that_services_refuse_is_refused_at_once(
         provider(file, subject)
 
 
-def private_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
 def provider(file: Path, subject: str = SUBJECT) -> WebPushProvider:
-    out = Outbound(Rules(), clock=FakeClock())
-    return WebPushProvider(file, subject=subject, out=out, clock=FakeClock())
+    out = Outbound(Rules(), clock=SetClock())
+    return WebPushProvider(file, subject=subject, out=out, clock=SetClock())
 
 
 async def test_no_address_and_no_text_is_logged_or_shown(

@@ -5,7 +5,8 @@ an agent's event that is not filtered, while the customer is away, is pushed aft
 `_client_timeout_notification`, and the later ones of that absence at once. Nothing is
 pushed to somebody who is back, and nothing twice. Ours go further in that silence
 counts like a goodbye, and that what was on its way when the customer vanished counts,
-from the moment he vanished.
+from the moment he vanished; and in that the icon's number, once he has read what it
+counted, is put right silently.
 """
 
 import asyncio
@@ -55,6 +56,8 @@ class Rules:
     muted: bool = False
     unread: list[tuple[float, int]] = field(default_factory=list)
     pushes: list[tuple[float, int]] = field(default_factory=list)
+    badged: bool = False
+    corrections: list[float] = field(default_factory=list)
 
     def goes(self, at: float, has: int) -> None:
         self.read = has
@@ -79,8 +82,14 @@ class Rules:
         since = max(self.away, news[0][0])
         if self.rung or now >= since + DELAY:
             self.heard = news[-1][1]
-            self.rung = True
+            self.rung = self.badged = True
             self.pushes.append((now, self.heard))
+
+    def correct(self, now: float) -> None:
+        """Put the number right if all that it counted was read by now."""
+        if self.badged and self.unread[-1][1] <= self.read:
+            self.badged = False
+            self.corrections.append(now)
 
 
 Step = tuple[str, float]
@@ -104,6 +113,8 @@ class Life:
 
     async def begin(self) -> None:
         self.chat, self.ann = await self.here.away(service="sales")
+        await self.here.customers.deregister(self.chat, None)
+        await self.here.gives(self.chat, Device(id="p", type="ios"))
         self.rules.last = 1  # the customer has joined, and then the agent
         self.rules.entry(self.here.clock.now, worthy=True)
         self.rules.goes(self.here.clock.now, has=2)
@@ -129,7 +140,7 @@ class Life:
     async def switch(self) -> None:
         """The user switches pushes of this phone off, or on again."""
         self.rules.muted = not self.rules.muted
-        phone = Device(id="p", type="customhttp", muted=self.rules.muted)
+        phone = Device(id="p", type="ios", muted=self.rules.muted)
         await self.here.gives(self.chat, phone)
 
     async def leave(self, how: str) -> None:
@@ -159,6 +170,8 @@ class Life:
                 self.rules.comes()
             await self.here.round()
             self.rules.look(self.here.clock.now)
+            await self.here.corrected()
+            self.rules.correct(self.here.clock.now)
 
 
 def parts(seconds: float) -> Sequence[float]:
@@ -179,8 +192,11 @@ async def live(steps: Sequence[Step]) -> None:
             for name, pause in steps:
                 await life.step(name, pause)
             await life.passes(WEEK)
-            sent = [(s.at, s.push.position) for s in here.sender.sent]
-            assert sent == life.rules.pushes
+            loud = [s for s in here.sender.sent if not s.push.silent]
+            silent = [s for s in here.sender.sent if s.push.silent]
+            assert [(s.at, s.push.position) for s in loud] == life.rules.pushes
+            assert [s.at for s in silent] == life.rules.corrections
+            assert {s.push.badge for s in silent} <= {0}
 
 
 @settings(max_examples=60, deadline=None)

@@ -19,6 +19,7 @@ from cometd_chat.push import (
     Retry,
 )
 from cometd_chat.push import worker as module
+from tests.push.facts import at
 from tests.push.office import CONFIG, Office, office, says
 from tests.web.conftest import until
 
@@ -495,11 +496,6 @@ async def test_what_the_customer_writes_himself_causes_none(here: Office) -> Non
 # Quiet hours
 
 
-def at(text: str, zone: str = "Europe/Berlin", fold: int = 0) -> float:
-    moment = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold)
-    return moment.timestamp()
-
-
 async def asleep(here: Office, quiet: str = "22:00-07:00") -> None:
     """Let two messages come in the quiet hours of the only device."""
     session, ann = await here.away("phone")
@@ -558,6 +554,72 @@ async def test_quiet_hours_that_are_lifted_end_at_once(here: Office) -> None:
     assert here.sender.texts == [["one"]]
 
 
+async def test_what_was_passed_on_costs_itself_and_never_the_push(
+    here: Office,
+) -> None:
+    session, ann = await here.away("phone")
+    here.sender.say["phone"] = [Dropped("refused"), Delivered()]
+    await says(ann, session, "one", push={"title": "A", "android": {"ttl": "never"}})
+    await here.wait()
+    assert [s.push.android for s in here.sender.sent] == [{"ttl": "never"}, {}]
+    assert {s.push.title for s in here.sender.sent} == {"A"}
+    await here.wait(7200)
+    assert len(here.sender.sent) == 2
+
+
+# On and off
+
+
+OFF = CONFIG.replace("[service.at-once]\n", "[service.at-once]\npush = off\n")
+
+
+async def test_a_service_without_pushes_forgets_what_was_due_meanwhile(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    here.configure(OFF)
+    await says(ann, session, "one")
+    await here.wait(1)
+    here.configure(CONFIG)
+    await says(ann, session, "two")
+    await here.wait(1)
+    assert here.sender.texts == [["two"]]
+
+
+async def test_what_is_queued_when_pushes_are_switched_off_is_not_sent(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    here.configure(OFF)
+    await here.wait(1)
+    here.configure(CONFIG)
+    await here.wait(7200)
+    assert here.sender.sent == []
+    assert await here.store.job_providers() == []
+
+
+async def test_a_return_that_confirms_nothing_begins_an_absence_all_the_same(
+    here: Office,
+) -> None:
+    """Its first push is not put together with what comes after it."""
+    here.configure(CONFIG.replace("main]\n", "main]\ncoalesce = 30s\n"))
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.wait()
+    app = await here.comes()
+    await here.goes(app, transcriptPosition="2")
+    await says(ann, session, "two")
+    await here.wait()
+    assert here.sender.texts == [["one"], ["two"]]
+    await says(ann, session, "three")
+    await here.wait()
+    assert len(here.sender.sent) == 2
+    await here.wait(30)
+    assert here.sender.texts[2:] == [["three"]]
+
+
 # The number on the icon
 
 
@@ -588,6 +650,75 @@ async def test_the_badge_counts_all_chats_of_the_user_and_what_the_app_counts(
     await says(chats[0][1], chats[0][0], "again")
     await here.wait()
     assert [s.push.badge for s in here.sender.sent] == [1, 1]
+
+
+async def test_a_badge_that_went_down_is_told_to_all_devices_once(
+    here: Office,
+) -> None:
+    session, ann = await here.away("phone")
+    for name, muted in (("tablet", False), ("muted", True)):
+        await here.gives(session, Device(id=name, type="ios", muted=muted))
+    await says(ann, session, "one", "two")
+    await here.wait()
+    here.sender.sent.clear()
+    app = await here.comes()
+    await here.corrected()
+    assert [(s.device, s.push.badge, s.push.silent) for s in here.sender.sent] == [
+        ("tablet", 0, True),
+        ("muted", 0, True),
+    ]
+    await here.goes(app)
+    await here.corrected(3600)
+    assert len(here.sender.sent) == 2
+
+
+async def test_in_quiet_hours_not_even_a_badge_is_put_right(here: Office) -> None:
+    session, ann = await here.away("phone")
+    await here.gives(session, Device(id="tablet", type="ios"))
+    await says(ann, session, "one")
+    await here.wait()
+    here.sender.sent.clear()
+    hour = datetime.fromtimestamp(here.clock.now, ZoneInfo("UTC")).hour
+    quiet = f"{hour:02}:00-{(hour + 2) % 24:02}:00"
+    await here.gives(session, Device(id="tablet", type="ios", quiet=quiet))
+    await here.visit()
+    await here.corrected()
+    assert here.sender.sent == []
+    await here.wait(7200)
+    assert [(s.device, s.push.silent) for s in here.sender.sent] == [("tablet", True)]
+
+
+async def test_the_badge_that_went_down_is_that_of_all_chats(here: Office) -> None:
+    first, ann = await here.away("phone")
+    await here.gives(first, Device(id="tablet", type="ios"))
+    second, bob = await here.away("phone")
+    await says(ann, first, "one")
+    await says(bob, second, "two", "three")
+    await here.wait()
+    here.sender.sent.clear()
+    await here.store.acknowledge(first.id, (await here.store.get(first.id)).last)
+    await here.corrected()
+    assert [(s.device, s.push.badge) for s in here.sender.sent] == [("tablet", 2)]
+
+
+async def test_a_badge_is_not_corrected_to_what_has_been_overtaken(
+    here: Office,
+) -> None:
+    """The customer has read, and something new comes while the badge is counted."""
+    session, ann = await here.away("phone")
+    await here.gives(session, Device(id="tablet", type="ios"))
+    await says(ann, session, "one")
+    await here.wait()
+    here.sender.sent.clear()
+    await here.visit()
+    async with here.store.holding("badge", here.push.correct()):
+        await says(ann, session, "two")
+    await here.wait(90)
+    assert {(s.device, s.push.badge) for s in here.sender.sent} == {
+        ("phone", 1),
+        ("tablet", 1),
+    }
+    assert len(here.sender.sent) == 2
 
 
 OUTCOMES: list[Outcome] = [

@@ -1,26 +1,71 @@
 """Every store must pass this suite: adding one means adding one parameter here."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from cometd_chat.store import Store
+from cometd_chat.store.redis import RedisStore
+from cometd_chat.store.redis_topology import Servers
 from cometd_chat.store.sqlite import SqliteStore
+from tests.store.redis_server import (
+    SAFE,
+    cluster,
+    cluster_servers,
+    running,
+)
 
-Place: TypeAlias = Callable[[], Awaitable[Store]]
-"""Opens the same storage; a transcript of it has room for `facts.ROOM` entries."""
+_prefixes = (f"test-{number}" for number in count())
 
 
-def _sqlite(folder: Path) -> Place:
-    return lambda: SqliteStore.open(folder / "chat.db", max_entries=400)
+@dataclass(frozen=True)
+class Place:
+    """Opens the same storage; a transcript of it has room for `facts.ROOM` entries.
+
+    `examples` is how many stories a test that makes them up shall try here.
+    """
+
+    open: Callable[[], Awaitable[Store]]
+    examples: int
+
+    def __call__(self) -> Awaitable[Store]:
+        return self.open()
 
 
-@pytest.fixture(params=[pytest.param(_sqlite, id="sqlite")])
+@pytest.fixture(scope="session")
+def redis_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """One server, for all tests of this process."""
+    with running(tmp_path_factory.mktemp("redis"), *SAFE) as server:
+        yield server.servers
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Three primaries, for all tests of this process."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield cluster_servers(nodes)
+
+
+def _redis(servers: Servers, examples: int) -> Place:
+    prefix = next(_prefixes)
+    return Place(
+        lambda: RedisStore.open(servers, prefix=prefix, max_entries=400), examples
+    )
+
+
+@pytest.fixture(params=["sqlite", "redis_single", "redis_cluster"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    made: Place = request.param(tmp_path)
-    return made
+    match request.param:
+        case "sqlite":
+            path = tmp_path / "chat.db"
+            return Place(lambda: SqliteStore.open(path, max_entries=400, pace=0.0), 80)
+        case "redis_single":
+            return _redis(request.getfixturevalue(request.param), 40)
+        case _:
+            return _redis(request.getfixturevalue(request.param), 15)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from cometd_chat.model import (
     EntryKind,
     Leave,
     NewJob,
+    PushOverride,
     Role,
     State,
     Transition,
@@ -56,7 +57,7 @@ LEASE = 10.0
 PLAN = st.tuples(st.sampled_from((-5, 0, 5)), st.integers(10, 90), st.booleans())
 """When a job is ready, for how long it makes sense, and whether it is silent."""
 
-FACTS = ("last", "last_text", "unread", "acked", "announced", "notable")
+FACTS = ("last", "last_text", "unread", "acked", "announced", "notable", "pushes")
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Chat:
     leases: dict[str, float] = field(default_factory=dict)
     acked: int = 0
     announced: int = 0
+    told: int = 0
     absent_since: float | None = None
     pushes: int = 0
     lease: float = 0.0
@@ -79,6 +81,8 @@ class Chat:
     devices: dict[str, Device] = field(default_factory=dict)
     base: int = 0
     base_at: float = 0.0
+    badged: bool = False
+    badge_lease: float = 0.0
 
     @property
     def last(self) -> int:
@@ -127,7 +131,8 @@ class Chat:
 
     @property
     def badge(self) -> int:
-        return self.base + sum(draft.notable for draft in self.entries[self.acked :])
+        unread = [draft for draft in self.entries[self.acked :] if draft.notable]
+        return self.base + sum(not (d.push and d.push.uncounted) for d in unread)
 
     def register(self, device: Device, at: float) -> None:
         self.devices.pop(device.id, None)
@@ -138,6 +143,11 @@ class Chat:
         if since is None or self.lease > now or not self.reachable:
             return False
         return since + (0 if self.pushes else delay) <= now
+
+    @property
+    def lower(self) -> bool:
+        """Tell whether devices may show a badge that went down."""
+        return self.badged and self.acked >= self.notable
 
     def vanish(self, at: float) -> None:
         self.absent_since, self.pushes, self.lease = at, 0, 0.0
@@ -255,7 +265,7 @@ class Machine(RuleBasedStateMachine):
     def equipped(self, name: str) -> None:
         """The devices of a session have changed."""
         chat = self.chats[name]
-        chat.lease = 0.0
+        chat.lease = chat.badge_lease = 0.0
         for job_id, pending in list(self.jobs.items()):
             device = chat.devices.get(pending.job.device.id)
             silent = pending.job.silent
@@ -265,7 +275,12 @@ class Machine(RuleBasedStateMachine):
 
     def draft(self, kind: EntryKind, role: Role, notable: bool, skew: int) -> Draft:
         return said(
-            f"{self.now}", self.now + skew, kind=kind, role=role, notable=notable
+            f"{self.now}",
+            self.now + skew,
+            kind=kind,
+            role=role,
+            notable=notable,
+            push=PushOverride(title=f"{skew}", uncounted=skew < 0) if skew else None,
         )
 
     def apply(
@@ -306,11 +321,14 @@ class Machine(RuleBasedStateMachine):
         if came:
             chat.absent_since, chat.pushes, chat.lease = None, 0, 0.0
         chat.base = 0
-        self.jobs = {
+        kept = {
             job_id: pending
             for job_id, pending in self.jobs.items()
             if pending.name != name or pending.job.silent
         }
+        if len(kept) < len(self.jobs):
+            chat.announced = min(chat.announced, chat.told)
+        self.jobs = kept
 
     @rule(name=NAME, client=CLIENT, acked=POSITION, word=st.none() | POSITION)
     def absent(self, name: str, client: str, acked: int, word: int | None) -> None:
@@ -381,9 +399,15 @@ class Machine(RuleBasedStateMachine):
             chat.announced = max(chat.announced, min(position, chat.last))
             chat.pushes += 1
             chat.lease = 0.0
-            for job in jobs:
-                pending = Pending(name=name, job=job, not_before=job.not_before)
-                self.jobs[job.id] = pending
+            self.queued(name, jobs)
+
+    def queued(self, name: str, jobs: list[NewJob]) -> None:
+        for job_id, old in list(self.jobs.items()):
+            if old.name == name and old.job.silent:
+                del self.jobs[job_id]
+        for job in jobs:
+            pending = Pending(name=name, job=job, not_before=job.not_before)
+            self.jobs[job.id] = pending
 
     def planned(self, device: Device, wait: int, life: int, silent: bool) -> NewJob:
         start = self.now + wait
@@ -457,7 +481,7 @@ def explore(kind: type[Machine], place: Place, steps: int = 40) -> None:
     run_state_machine_as_test(
         lambda: kind(place, next(examples)),  # type: ignore[arg-type]  # as good as a class
         settings=settings(
-            max_examples=80,
+            max_examples=place.examples,
             stateful_step_count=steps,
             deadline=None,
             database=None,

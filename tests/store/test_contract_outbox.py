@@ -245,6 +245,56 @@ async def test_a_finished_job_is_gone(store: Store) -> None:
     assert await claim(store, 900.0) == []
 
 
+async def back_and_gone(store: Store, acked: int = 0) -> None:
+    """Let the customer come back, perhaps read, and vanish."""
+    assert await store.mark_present("s", "phone", 150.0, acked=acked)
+    assert await store.mark_absent("s", "phone", 150.0)
+
+
+async def due_again(store: Store) -> list[int]:
+    found = await store.claim_due("sales", 1000.0, 0.0, LEASE)
+    return [one.session.announced for one in found]
+
+
+async def test_what_was_called_off_and_not_read_is_due_again(store: Store) -> None:
+    await announced(store, push())
+    await back_and_gone(store)
+    assert await claim(store, 150.0) == []
+    assert await due_again(store) == [0]
+
+
+async def test_what_was_called_off_and_read_is_not_due_again(store: Store) -> None:
+    await announced(store, push())
+    await back_and_gone(store, acked=1)
+    assert await due_again(store) == []
+
+
+async def test_what_one_device_was_told_is_not_due_again(store: Store) -> None:
+    await announced(store, push("a"), push("b"))
+    first, _ = await claim(store)
+    assert await store.finish_job(first, 100.0)
+    await back_and_gone(store)
+    assert await due_again(store) == []
+
+
+async def test_what_was_sent_while_he_came_and_went_is_not_due_again(
+    store: Store,
+) -> None:
+    await announced(store, push())
+    (job,) = await claim(store)
+    await back_and_gone(store)
+    assert not await store.finish_job(job, 151.0)
+    assert await due_again(store) == []
+
+
+async def test_what_failed_while_he_came_and_went_is_due_again(store: Store) -> None:
+    await announced(store, push())
+    (job,) = await claim(store)
+    await back_and_gone(store)
+    assert not await store.finish_job(job)
+    assert await due_again(store) == [0]
+
+
 async def test_a_job_that_is_given_back_counts_its_attempts_and_waits(
     store: Store,
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from cometd_chat.model import (
@@ -67,7 +68,7 @@ async def test_entries_are_kept_in_every_detail(store: Store) -> None:
     assert stored.entries == (entry,)
     assert stored.position == entry.position == 1
     assert not stored.repeated
-    for name in Draft.__dataclass_fields__:
+    for name in Draft.__struct_fields__:
         assert getattr(entry, name) == getattr(draft, name)
 
 
@@ -264,7 +265,7 @@ async def test_a_repeat_is_answered_with_the_entries_of_the_first_time(
     first = await store.append("s", [said("a"), said("b")], once=once)
     await store.append("s", [said("after")])
     again = await store.append("s", [said("changed", 99.0)], once=once)
-    assert again == replace(first, repeated=True)
+    assert again == msgspec.structs.replace(first, repeated=True)
     assert positions(again.entries) == [2, 3]
 
 
@@ -302,7 +303,7 @@ async def test_a_repeat_never_meets_the_end_of_the_chat(store: Store) -> None:
     first = await store.append("s", [said()], once=Once(key="k"))
     await store.append("s", [], transition=End())
     again = await store.append("s", [said()], once=Once(key="k"))
-    assert again == replace(first, repeated=True)
+    assert again == msgspec.structs.replace(first, repeated=True)
     with pytest.raises(SessionEndedError):
         await store.append("s", [said()], once=Once(key="other"))
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from cometd_chat.model import EntryKind, Job, Role
+from cometd_chat.store import Due
 from tests.store.conftest import Place
 from tests.store.machine import (
     LEASE,
@@ -28,6 +29,8 @@ class Pushes(Machine):
     def __init__(self, place: Place, number: int) -> None:
         super().__init__(place, number)
         self.sending: list[Job] = []
+        self.lower: list[Due] = []
+        self.sent: dict[str, list[str]] = {}
 
     @initialize(user=USER)
     def begin(self, user: str) -> None:
@@ -50,6 +53,36 @@ class Pushes(Machine):
         for pick in range(len(self.lent) - already):
             name, _ = self.lent[-1 - pick]
             self.announce(pick, self.chats[name].last, [plan])
+
+    @rule(name=NAME, plan=PLAN, end=st.sampled_from(("failed", "lost", "sent")))
+    def correct(self, name: str, plan: Any, end: str) -> None:
+        """Do what a worker does for badges; it may be disturbed by the other chat."""
+        self.tick()
+        found = self.run(self.store.claim_badges(self.now, LEASE, limit=10_000))
+        got = [one for one in found if one.session.id.startswith(self.prefix)]
+        lower = {
+            name
+            for name, chat in self.chats.items()
+            if chat.lower and chat.badge_lease <= self.now
+        }
+        assert {one.session.id for one in got} == {self.id(name) for name in lower}
+        for one in got:
+            self.chats[one.session.id.removeprefix(self.prefix)].badge_lease = one.lease
+            self.lower.append(one)
+        if end == "failed":
+            self.answer(name)
+        if end != "lost" and self.lower:
+            self.corrected(self.lower.pop(), plan)
+
+    def corrected(self, due: Due, plan: Any) -> None:
+        name = due.session.id.removeprefix(self.prefix)
+        chat = self.chats[name]
+        jobs = [self.planned(d, *plan[:2], True) for d in due.session.devices]
+        held = chat.lower and chat.badge_lease == due.lease
+        assert self.run(self.store.update_badge(due, jobs)) == held
+        if held:
+            chat.badged, chat.badge_lease = False, 0.0
+            self.queued(name, jobs)
 
     @rule(limit=st.integers(0, 4), first=END, others=END)
     def send(self, limit: int, first: str, others: str) -> None:
@@ -100,9 +133,23 @@ class Pushes(Machine):
     @rule(pick=st.integers(0, 99))
     def finish(self, pick: int) -> None:
         job = self.sending[-1 - pick % len(self.sending)]
-        assert self.run(self.store.finish_job(job)) == self.held(job)
-        if self.held(job):
+        name = job.session_id.removeprefix(self.prefix)
+        done = self.run(self.store.finish_job(job, self.now))
+        assert done == self.held(job)
+        self.sent.setdefault(name, []).append(job.id)
+        chat = self.chats[name]
+        chat.told = max(chat.told, job.position)
+        if not job.silent:
+            chat.badged = True
+            chat.announced = max(chat.announced, min(job.position, chat.last))
+        if done:
             del self.jobs[job.id]
+
+    @invariant()
+    def remembers_what_was_sent(self) -> None:
+        for name in self.chats:
+            known = self.run(self.store.sent_pushes(self.id(name)))
+            assert {one.id for one in known} == set(self.sent.get(name, ()))
 
     @precondition(lambda self: self.sending)
     @rule(pick=st.integers(0, 99), span=SPAN)

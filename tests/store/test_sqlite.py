@@ -26,7 +26,7 @@ from cometd_chat.store import (
 from cometd_chat.store.sqlite import LONG_OVER, NEVER_OPENED, SqliteStore
 from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
-from cometd_chat.store.sqlite_presence import DUE, EXPIRED, SERVICES
+from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, SERVICES
 from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
 from tests.store.facts import answered, new, opened, push, said
 
@@ -433,6 +433,22 @@ async def test_a_slow_reader_holds_up_neither_writers_nor_other_readers(
     await held
 
 
+async def test_commits_keep_a_distance_and_the_first_one_does_not_wait(
+    path: Path,
+) -> None:
+    store = await SqliteStore.open(path, pace=0.2)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await store.create(new())
+    await opened(store, "other")  # two more writes
+    assert loop.time() - begun >= 0.4
+    together = [store.append("other", [said()]) for _ in range(20)]
+    begun = loop.time()
+    await asyncio.gather(*together)
+    assert loop.time() - begun < 0.2 * len(together)  # not one after the other
+    await store.close()
+
+
 async def test_readers_cannot_write(store: SqliteStore) -> None:
     with pytest.raises(StoreUnavailableError, match="SQLITE_READONLY"):
         await store._readers.submit(lambda db: db.execute("DELETE FROM session"))
@@ -449,6 +465,7 @@ async def test_a_fault_while_reading_reaches_its_caller(store: SqliteStore) -> N
     [
         (EXPIRED, (0, 1)),
         (" ".join(("SELECT * FROM session s", DUE)), ("sales", 0, 0, 0, 1)),
+        (" ".join(("SELECT * FROM session s", BADGED)), (0, 1)),
         (NEVER_OPENED, (0, 1)),
         (LONG_OVER, (0, 1)),
         (READY, ("apns", 0, 1)),

@@ -30,6 +30,12 @@ def configured(folder: Path, **options: str) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def way_in(front: bool) -> bool:
+    """Run every test through the front, and by aiohttp alone."""
+    return front
+
+
 @pytest.fixture
 def options() -> dict[str, str]:
     """What the node's configuration says in addition; tests replace it."""

@@ -99,6 +99,10 @@ class NodePhone(Phone):
     def watched(self) -> Watched:
         return self.js
 
+    async def leave(self, position: int) -> None:
+        ext = {"transcriptPosition": str(position)}
+        assert (await self.js.call("disconnect", ext=ext))["successful"]
+
     async def status(self) -> Json:
         status: Json = await self.js.call("status")
         return status
@@ -119,10 +123,6 @@ class CometdPhone(NodePhone):
         assert reply["subscriptions"] == [True], reply
         assert (await self.status())["transport"] == self.transport
 
-    async def leave(self, position: int) -> None:
-        ext = {"transcriptPosition": str(position)}
-        assert (await self.js.call("disconnect", ext=ext))["successful"]
-
 
 class FayePhone(NodePhone):
     """The official Faye client."""
@@ -137,10 +137,6 @@ class FayePhone(NodePhone):
         await self.js.configure(self.url, transports=ways, ext=ext)
         assert (await self.js.call("subscribe", channel=CHANNEL))["successful"]
         assert (await self.status())["transport"] == self.transport
-
-    async def leave(self, position: int) -> None:
-        ext = {"transcriptPosition": str(position)}
-        assert (await self.js.call("disconnect", ext=ext))["successful"]
 
 
 class AiocometdPhone(Phone):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import web
 from msgspec import Raw, json
@@ -14,13 +15,29 @@ from msgspec import Raw, json
 from cometd_chat import bayeux
 from cometd_chat.clock import SystemClock
 from cometd_chat.web.cometd import CometdEndpoint
+from cometd_chat.web.front import Fallback, Front
+from cometd_chat.web.listener import answering
 from cometd_chat.web.long_polling import HttpTransports
+from cometd_chat.web.origins import Origins
+from cometd_chat.web.plain import PlainPosts
 from cometd_chat.web.throttle import Throttles
 from cometd_chat.web.websocket import WebSocketTransport
+from tests import ways
 
 SWEEP_PERIOD = 0.02
 
 EVERY = (bayeux.WEBSOCKET, bayeux.LONG_POLLING, bayeux.CALLBACK_POLLING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds that the front waits for the next request, and both for a body."""
+
+    keepalive: float = 30.0
+    body: float = 10.0
+
+
+PATIENT = Times()
 
 
 class Anyone:
@@ -46,7 +63,7 @@ class Anyone:
     async def unsubscribe(self, client: bayeux.Client, names: Sequence[str]) -> None:
         """Keep nothing."""
 
-    async def publish(self, client: bayeux.Client, message: bayeux.Message) -> None:
+    def publish(self, client: bayeux.Client, message: bayeux.Message) -> None:
         self.published.append(message.channel)
 
     def connect(self, client: bayeux.Client, message: bayeux.Message) -> None:
@@ -105,6 +122,9 @@ class Shelf:
         again = self.taken.pop(client_id, [])
         self.waiting[client_id] = [*again, *self.waiting[client_id]]
 
+    def arrived(self, client_id: str) -> None:
+        self.taken.pop(client_id, None)
+
     def mark(self, client_id: str) -> bayeux.Rewind:
         """Tell nothing apart: no client on a stand counts its answers."""
         return lambda: self.lost(client_id)
@@ -112,9 +132,13 @@ class Shelf:
 
 @dataclass(slots=True, kw_only=True)
 class Stand:
-    """A server with one Bayeux endpoint under `url`, and all that it stands on."""
+    """A server with one Bayeux endpoint under `url`, and all that it stands on.
+
+    `fronts` has the front, if there is one.
+    """
 
     url: str
+    fronts: list[Front]
     server: bayeux.BayeuxServer
     endpoint: CometdEndpoint
     sockets: WebSocketTransport
@@ -134,10 +158,17 @@ class Stand:
 
 @asynccontextmanager
 async def standing(
-    *, idle: float = 10.0, buffer: int = 0, **options: float
+    application: Anyone | None = None,
+    *,
+    idle: float = 10.0,
+    buffer: int = 0,
+    times: Times = PATIENT,
+    linger: float = 0.0,
+    **options: float,
 ) -> AsyncIterator[Stand]:
-    """Run a stand. `buffer`: bytes that the kernel keeps of unread responses."""
-    application, shelf = Anyone(), Shelf()
+    """Run a stand. `buffer`: bytes that the kernel keeps of unread responses; `linger`:
+    seconds for which it answers on open connections once it stops."""
+    application, shelf = application or Anyone(), Shelf()
     numbers = (f"client{n}" for n in itertools.count(1))
     server = bayeux.BayeuxServer(
         bayeux.Options(transports=EVERY, **options), lambda: next(numbers)
@@ -146,27 +177,56 @@ async def standing(
         server, application, shelf, SystemClock(), Throttles(10_000)
     )
     limits = bayeux.Limits()
-    http = HttpTransports(endpoint, limits)
+    http = HttpTransports(endpoint, limits, times.body)
     sockets = WebSocketTransport(endpoint, limits, 262_144, idle)
-    app = web.Application()
+    app = web.Application(client_max_size=262_144)
+    origins = Origins(lambda: ())
+    origins.add_to(app)
     app.router.add_post("/cometd", http.post)
+    app.router.add_post("/cometd/{suffix:.*}", http.post)
     app.router.add_get("/cometd", sockets.get, allow_head=False)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
+    sock = _bound(buffer)
     sweeping = asyncio.create_task(_sweep(endpoint))
-    try:
+    fronts: list[Front] = []
+    make = partial(_front, http, origins, times, fronts) if ways.Way.front else None
+    async with answering(
+        app,
+        sock,
+        front=make,
+        release=endpoint.close,
+        linger=linger,
+        shutdown_timeout=1,
+    ):
         yield Stand(
-            url=f"http://127.0.0.1:{await _listen(runner, buffer)}/cometd",
+            url=f"http://127.0.0.1:{sock.getsockname()[1]}/cometd",
+            fronts=fronts,
             server=server,
             endpoint=endpoint,
             sockets=sockets,
             application=application,
             shelf=shelf,
         )
-    finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
-        await runner.cleanup()
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+
+
+def _front(
+    http: HttpTransports,
+    origins: Origins,
+    times: Times,
+    made: list[Front],
+    fallback: Fallback,
+) -> Front:
+    posts = PlainPosts(http, {"/cometd"}, origins, SystemClock(), headers=["gms_user"])
+    front = Front(
+        posts,
+        fallback,
+        keepalive=times.keepalive,
+        body_timeout=times.body,
+        max_body=262_144,
+    )
+    made.append(front)
+    return front
 
 
 async def _sweep(endpoint: CometdEndpoint) -> None:
@@ -175,11 +235,9 @@ async def _sweep(endpoint: CometdEndpoint) -> None:
         endpoint.sweep()
 
 
-async def _listen(runner: web.AppRunner, buffer: int) -> int:
+def _bound(buffer: int) -> socket.socket:
     sock = socket.socket()
     if buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     sock.bind(("127.0.0.1", 0))
-    await web.SockSite(runner, sock).start()
-    port: int = sock.getsockname()[1]
-    return port
+    return sock

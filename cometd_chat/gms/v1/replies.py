@@ -8,8 +8,9 @@ Hence one object carries one contiguous run of entries.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from msgspec import UNSET, Raw, Struct, UnsetType, field, json
+from msgspec import UNSET, Struct, UnsetType, field, json
 from msgspec.structs import asdict
 
 from cometd_chat.gms.values import ALIAS, USER_ID
@@ -59,7 +60,7 @@ class _Chat(Struct, kw_only=True, rename="camel"):
     chat_session_id: str
     chat_ixn_state: str
     transcript_position: str
-    transcript_to_show: list[Raw]
+    transcript_to_show: list[list[str]]
     chat_service_message: str = "Chat service is available"
     started_at: str
 
@@ -113,8 +114,8 @@ def event_name(kind: EntryKind) -> str:
     return _EVENTS[kind]
 
 
-def entry_json(entry: Entry, started_at: float, *, index: bool = False) -> bytes:
-    """Encode one element of `transcriptToShow`, fit for every client of the session.
+def entry_row(entry: Entry, started_at: int, *, index: bool = False) -> list[str]:
+    """Return one element of `transcriptToShow`, fit for every client of the session.
 
     Five strings: event, nickname, text, whole seconds since `startedAt`, party. GMS
     option `enable-fast-chat-transcript-refresh` says that it "adds an Index"; as
@@ -122,10 +123,10 @@ def entry_json(entry: Entry, started_at: float, *, index: bool = False) -> bytes
     """
     # Both ends are cut to whole seconds first, because `startedAt` is on the wire:
     # what the client adds up is then the second in which the entry was written.
-    offset = max(0, int(entry.at) - int(started_at))
+    offset = max(0, int(entry.at) - started_at)
     event = _EVENTS[entry.kind]
     row = [event, entry.nickname, _text(entry), str(offset), entry.role.upper()]
-    return _encode([*row, str(entry.position)] if index else row)
+    return [*row, str(entry.position)] if index else row
 
 
 def chat_object(
@@ -212,15 +213,20 @@ def _chat(
     created: bool,
     index: bool,
 ) -> _Chat:
-    started = datetime.fromtimestamp(int(session.started_at), UTC)
-    rows = [entry_json(entry, session.started_at, index=index) for entry in entries]
+    started_at = int(session.started_at)
     return _Chat(
         chat_session_id=session.id,
         chat_ixn_state=_state(session, position, created=created),
         transcript_position=str(position),
-        transcript_to_show=[Raw(row) for row in rows],
-        started_at=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        transcript_to_show=[entry_row(e, started_at, index=index) for e in entries],
+        started_at=_utc(started_at),
     )
+
+
+@lru_cache(maxsize=4096)
+def _utc(seconds: int) -> str:
+    """Return a moment in ISO 8601; that of a chat's start is asked for all the time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _state(session: Session, position: int, *, created: bool) -> str:

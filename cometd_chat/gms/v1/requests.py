@@ -27,31 +27,14 @@ DEVICE_TYPES = (
     "httpcb",
     "orscb",
     "webpush",
+    "comet",
 )
-"""Values of `push_notification_type` (GMS option `pushEnabled`, without `comet`)."""
+"""Values of `push_notification_type` (GMS option `pushEnabled`)."""
 
 _NAMES = frozenset({"userDisplayName", "firstName", "lastName"})
 _LOCAL_IDS = frozenset({"localId", "messageId"})
-_SERVICE = frozenset({"_verbose"})
-_OPEN = _NAMES | {
-    "_verbose",
-    "notify_by",
-    "email",
-    "subject",
-    "subscriptionID",
-    "message",
-    "push_notification_deviceid",
-    "push_notification_type",
-    "push_notification_language",
-    "push_notification_debug",
-    "push_notification_provider",
-}
-_DEVICE = frozenset(
+_PUSH = frozenset(
     {
-        "uuid",
-        "muted",
-        "quiet",
-        "zone",
         "push_notification_deviceid",
         "push_notification_type",
         "push_notification_language",
@@ -59,6 +42,15 @@ _DEVICE = frozenset(
         "push_notification_provider",
     }
 )
+_SERVICE = _PUSH | {"_verbose"}
+_OPEN = (
+    _NAMES
+    | _PUSH
+    | {"_verbose", "notify_by", "email", "subject", "subscriptionID", "message"}
+)
+_DEVICE = _PUSH | {"uuid", "muted", "quiet", "zone"}
+_RECEIPT = frozenset({"id", "serviceId", "state"})
+_STATES = ("shown", "opened")
 _OPERATION = _LOCAL_IDS | {"_verbose", "message", "transcriptPosition"}
 
 
@@ -78,9 +70,10 @@ class V1Error(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewService:
-    """Create a service, to which the chat will belong."""
+    """Create a service, to which the chat will belong, perhaps with a device."""
 
     verbose: bool = False
+    device: Device | None = None
     user_data: Mapping[str, str]
 
 
@@ -110,6 +103,18 @@ class Operation:
     local_id: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """An app's word that it has shown a push, or that its user `opened` it.
+
+    `id` and `key` (the v1 service id) are those of the push's marker.
+    """
+
+    id: str
+    key: str = field(repr=False)
+    opened: bool
+
+
 def parse_service(
     parameters: Mapping[str, str], limits: Limits = DEFAULT_LIMITS
 ) -> NewService:
@@ -118,7 +123,9 @@ def parse_service(
     Raises: V1Error.
     """
     known, user_data = _split(parameters, _SERVICE, limits)
-    return NewService(verbose=_flag(known, "_verbose"), user_data=user_data)
+    return NewService(
+        verbose=_flag(known, "_verbose"), device=_device(known), user_data=user_data
+    )
 
 
 def parse_open(
@@ -182,6 +189,22 @@ def parse_device(
     )
 
 
+def parse_receipt(
+    parameters: Mapping[str, str], limits: Limits = DEFAULT_LIMITS
+) -> Receipt:
+    """Read the parameters of a push's receipt.
+
+    Raises: V1Error.
+    """
+    ours = {name: value for name, value in parameters.items() if name in _RECEIPT}
+    known, _ = _split(ours, _RECEIPT, limits)
+    for name in ("id", "serviceId"):
+        if name not in known:
+            raise V1Error(f"{name} is needed")
+    opened = _choice(known, "state", _STATES, default="shown") == "opened"
+    return Receipt(id=known["id"], key=known["serviceId"], opened=opened)
+
+
 def _split(
     parameters: Mapping[str, str], names: Collection[str], limits: Limits
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -194,7 +217,8 @@ def _split(
             known[name] = value
         elif value:
             user_data[name] = value
-    _check_user_data(user_data, limits)
+    if user_data:
+        _check_user_data(user_data, limits)
     return known, user_data
 
 

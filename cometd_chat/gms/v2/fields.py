@@ -15,13 +15,16 @@ from cometd_chat.gms.values import (
     measure,
     read_position,
 )
-from cometd_chat.model import State
+from cometd_chat.model import PushOverride, State
 
 LONGEST_URL = 2048
 """Bytes of a URL that every browser still opens."""
 
 MOST_CHATS = 500
 """Chats in the answer to one `listChats`."""
+
+LARGEST_PUSH = 2048
+"""Bytes of `push` as JSON: half of what Apple and Google take, the rest is ours."""
 
 DEEPEST_PUSH = 8
 """Levels of objects and arrays in `push`; no push service asks for more than four."""
@@ -129,14 +132,25 @@ class Fields:
         """Return the name under which the sender may send the same again."""
         return self.optional("localId") or self.optional("messageId")
 
-    def push(self) -> Mapping[str, Any] | None:
-        """Return what the sender wants of the push for his message, as it came."""
+    def push(self) -> PushOverride | None:
+        """Return what the sender wants of the push for his message."""
+        asked = self._push()
+        if not asked:
+            return None
+        told = {k: v for k, v in asked.items() if k not in {"disabled", "badge"}}
+        return PushOverride(uncounted=asked.get("badge") == "ignore", **told)
+
+    def pushed(self) -> bool:
+        """Tell whether there may be a push for the message."""
+        return not self._push().get("disabled")
+
+    def _push(self) -> Mapping[str, Any]:
         value = self._get("push")
         if not isinstance(value, dict | None):
             raise _refused("push", value, "an object")
         if value is not None:
             _check_push(value, self.limits.user_data)
-        return value
+        return value or {}
 
     def _get(self, name: str) -> Any:
         value = self._values.get(name)
@@ -153,8 +167,13 @@ def _check_push(push: Mapping[str, Any], at_most: int) -> None:
     # Before it is encoded, as the encoder's own end is the depth of the stack.
     if not _is_flat(push, DEEPEST_PUSH):
         raise OperationError(f"push: at most {DEEPEST_PUSH} levels are allowed")
+    at_most = min(at_most, LARGEST_PUSH)
     if (size := len(msgspec.json.encode(push))) > at_most:
         raise OperationError(f"push: {size} bytes read, at most {at_most} are allowed")
+    for outer, inner in (("apns", "aps"), ("android", "notification")):
+        part = push.get(outer, {}).get(inner, {})
+        if not isinstance(part, dict):
+            raise _refused(f"push.{outer}.{inner}", part, "an object")
 
 
 def _check_push_field(name: str, value: Any) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from cometd_chat.gms.v2.fields import MOST_CHATS, Fields, decode
 from cometd_chat.gms.values import DEFAULT_LIMITS, Limits
-from cometd_chat.model import State
+from cometd_chat.model import PushOverride, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,14 @@ class RequestNotifications(InChat):
 class SendMessage(InChat):
     """Say something; `push` overrides the notification of this entry.
 
-    Sent again under the same `local_id`, it is stored once.
+    What is not `pushed`, nobody is to be told of by push. Sent again under the same
+    `local_id`, it is stored once.
     """
 
     text: str = field(repr=False)
     message_type: str = ""
-    push: Mapping[str, Any] | None = field(default=None, repr=False)
+    pushed: bool = True
+    push: PushOverride | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,7 @@ _READERS: Mapping[str, Callable[[Fields], Operation]] = {
         **_chat(fields),
         text=_message(fields),
         message_type=fields.optional("messageType"),
+        pushed=fields.pushed(),
         push=fields.push(),
     ),
     "startTyping": lambda fields: StartTyping(**_chat(fields)),

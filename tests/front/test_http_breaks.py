@@ -8,9 +8,10 @@ import pytest
 
 from tests.clients.proxy import RESET_ON_CLOSE
 from tests.clients.raw import BayeuxClient
+from tests.web.conftest import until
+from tests.web.stand import Stand, standing
 
-from .conftest import until
-from .stand import Stand, standing
+pytestmark = pytest.mark.usefixtures("front")
 
 
 async def hold(stand: Stand, client: BayeuxClient) -> socket.socket:

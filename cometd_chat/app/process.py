@@ -1,0 +1,121 @@
+"""A process that runs a node until a signal ends it, and loads its file again."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cometd_chat import logs
+from cometd_chat.agent_secret import SecretFileError, with_agent_secret
+from cometd_chat.background import repeated
+from cometd_chat.config import Config, Reload, changes, load
+from cometd_chat.workers import Seat
+
+from .node import Node
+
+log = logging.getLogger(__name__)
+
+WATCH_PERIOD = 2.0
+"""Seconds between two looks at the configuration file."""
+
+GC_YOUNG = 50_000
+"""Objects made, and not freed again, between two looks for cycles."""
+
+
+async def serve(
+    path: Path | None,
+    config: Config,
+    env: Mapping[str, str],
+    ready: Callable[[str], None],
+    seat: Seat | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP, or a changed file, loads it again.
+
+    `ready` gets the URL once requests are answered. With a `seat`, this is one of
+    several processes, and ends with their parent.
+
+    Raises: OSError, StoreError, SecretFileError when the server cannot start.
+    """
+    config = with_agent_secret(config)
+    logs.set_up(config.log.level, config.log.format)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with Node(config, sock=None if seat is None else seat.sock) as node:
+        reloader = Reloader(path, env, node)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, reloader.reload)
+        if seat is not None:
+            loop.add_reader(seat.parent, _orphaned, loop, seat.parent, stopping)
+        async with repeated(WATCH_PERIOD, reloader.check):
+            _spare_collector()
+            ready(node.url)
+            await stopping.wait()
+        log.info("stopping")
+
+
+def _orphaned(
+    loop: asyncio.AbstractEventLoop, parent: int, stopping: asyncio.Event
+) -> None:
+    loop.remove_reader(parent)
+    log.error("the process that started this one is gone")
+    stopping.set()
+
+
+def _spare_collector() -> None:
+    """Keep the collector of cycles from what lives as long as the process.
+
+    Requests make next to no cycles, but thousands of held polls are looked at again
+    and again. Measured: 5 % less CPU while 5,000 clients come; in chats, no difference.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, *gc.get_threshold()[1:])
+
+
+class Reloader:
+    """Loads the configuration file again: as a whole, or not at all."""
+
+    def __init__(self, path: Path | None, env: Mapping[str, str], node: Node) -> None:
+        self._path = path
+        self._env = env
+        self._node = node
+        self._seen = self._stamp()
+
+    async def check(self) -> None:
+        """Reload if the file is another one than at the last look."""
+        if (stamp := self._stamp()) != self._seen:
+            self._seen = stamp
+            self.reload()
+
+    def reload(self) -> None:
+        """Put the file's values in force, or log what is wrong and change nothing."""
+        self._seen = self._stamp()
+        loaded = load(self._path, self._env)
+        for problem in loaded.problems:
+            log.warning("%s", problem)
+        try:
+            config = loaded.config and with_agent_secret(loaded.config)
+        except SecretFileError as exc:
+            log.error("%s", exc)
+            config = None
+        if config is None:
+            log.error("the configuration has errors: the former one stays in force")
+            return
+        changed = changes(self._node.live.current, config)
+        self._node.replace(config)
+        for change in changed:
+            late = change.reload is Reload.RESTART
+            log.info("%s%s", change, ", at the next start" if late else "")
+        log.info("configuration loaded, %d options changed", len(changed))
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino

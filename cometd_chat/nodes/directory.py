@@ -1,0 +1,152 @@
+"""Which node has a client, and what it takes along when it moves.
+
+One hash in Redis for each client. `number` grows by one with each change of hands,
+and whoever changes anything names the number that he knows: so a node that was away
+cannot touch a client that another one has taken over.
+
+A client that is let go is *parked*: nobody has it, and its parcel waits here for the
+node that takes it. For a client whose node died there is the record only, which its
+node wrote when it came and when it subscribed.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Any
+
+from cometd_chat.store.redis_keys import Keys, partition_of
+from cometd_chat.store.redis_link import RefusedError, Word
+from cometd_chat.store.redis_servers import Router
+
+PARKED = ""
+"""Owner of a client that was let go."""
+
+BURIED = "-"
+"""Owner of a client that said goodbye."""
+
+MEMORY = 60.0
+"""Seconds for which goodbyes are remembered: longer than a request is under way."""
+
+_MINE = """
+local owner, number = unpack(redis.call('HMGET', KEYS[1], 'owner', 'number'))
+if owner and (owner ~= ARGV[1] or number ~= ARGV[2]) then return 0 end
+"""
+
+_KEEP = f"""{_MINE}
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'number', ARGV[2], 'record', ARGV[4])
+redis.call('HDEL', KEYS[1], 'parcel', 'parked')
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+_PARK = f"""{_MINE}
+local number = tonumber(ARGV[2]) + 1
+redis.call('HSET', KEYS[1], 'owner', '', 'number', number, 'record', ARGV[4],
+  'parcel', ARGV[5], 'parked', number)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+_REMOVE = f"""{_MINE}
+redis.call('DEL', KEYS[1])
+if ARGV[3] ~= '0' then
+  redis.call('HSET', KEYS[1], 'owner', '-', 'number', ARGV[2], 'record', '')
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return 1
+"""
+
+# A repeat, whose first reply was lost, gets the same reply.
+_CLAIM = """
+local owner, number, record, parcel, parked = unpack(redis.call(
+  'HMGET', KEYS[1], 'owner', 'number', 'record', 'parcel', 'parked'))
+local next = string.format('%d', tonumber(ARGV[2]) + 1)
+if owner ~= ARGV[1] or number ~= next then
+  if owner == '-' or number ~= ARGV[2] then return {} end
+  redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'number', next)
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if parked ~= ARGV[2] then parcel = '' end
+return {record, parcel}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a client is: `owner` is a node, `PARKED` or `BURIED`."""
+
+    owner: str
+    number: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was found of a client: the parcel is empty if its node left none."""
+
+    number: int
+    record: bytes
+    parcel: bytes
+
+
+class Directory:
+    """The entries of all clients; `node` is the name of this one.
+
+    `lifetime` is in seconds: an entry that was not renewed for so long is dropped.
+    Every method raises StoreUnavailableError when Redis cannot be asked.
+    """
+
+    def __init__(self, router: Router, keys: Keys, node: str, lifetime: float) -> None:
+        self._router = router
+        self._keys = keys
+        self._node = node
+        self.lifetime = lifetime
+
+    async def find(self, client_id: str) -> Place | None:
+        """Return where the client is, None if it is unknown."""
+        words = ("HMGET", self._key(client_id), "owner", "number", "record")
+        found = await self._router.read(partition_of(client_id), *words)
+        owner, number, record = found
+        if owner is None:
+            return None
+        return Place(owner.decode(), int(number), record)
+
+    async def keep(self, client_id: str, number: int, record: bytes) -> bool:
+        """Note, or renew, that this node has the client; False if another one has."""
+        return bool(await self._run(_KEEP, client_id, number, self._ttl, record))
+
+    async def park(
+        self, client_id: str, number: int, record: bytes, parcel: bytes
+    ) -> bool:
+        """Let the client go; False if it was not this node's any more."""
+        ttl = self._ttl
+        return bool(await self._run(_PARK, client_id, number, ttl, record, parcel))
+
+    async def claim(self, client_id: str, number: int) -> Claimed | None:
+        """Take the client over from whoever had it; None if another one was first."""
+        found = await self._run(_CLAIM, client_id, number, self._ttl)
+        return Claimed(number + 1, found[0], found[1]) if found else None
+
+    async def remove(self, client_id: str, number: int, *, meant: bool) -> bool:
+        """Note that the client is gone; False if it was not this node's any more.
+
+        One that `meant` it is remembered as `BURIED` for a while.
+        """
+        ttl = round(MEMORY * 1000) if meant else 0
+        return bool(await self._run(_REMOVE, client_id, number, ttl))
+
+    @property
+    def _ttl(self) -> int:
+        return round(self.lifetime * 1000)
+
+    def _key(self, client_id: str) -> str:
+        return self._keys.of(client_id, "bayeux")
+
+    async def _run(self, script: str, client_id: str, number: int, *words: Word) -> Any:
+        arguments = (1, self._key(client_id), self._node, number, *words)
+        partition = partition_of(client_id)
+        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        write = self._router.write
+        try:
+            return await write(partition, "EVALSHA", digest, *arguments)
+        except RefusedError:  # NOSCRIPT: this server does not know it yet
+            return await write(partition, "EVAL", script, *arguments)

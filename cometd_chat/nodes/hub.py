@@ -1,0 +1,409 @@
+"""Short calls between nodes, and what is told to all of them.
+
+Redis's channels carry both: one channel for each node, one for all. They promise
+nothing, so that a call that is not answered in time fails, and whoever called does
+without. Every node tells all, itself included, that it is there: who hears its own
+word is *in touch*, who is not heard for `SILENCE` counts as gone. Who does not hear
+what it tells, though Redis takes it and others hear, is *deaf*: it says so, and leaves
+its work to them.
+
+A line that breaks loses what was on its way. Who listens anew says so, and calls to
+and from him that have no answer yet are made again: a repeat is known by its number,
+and gets the answer that the first one got.
+
+What is told to all reaches this node by the same way as the others, and so in the
+same order for those of one sender.
+"""
+
+import asyncio
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+
+from cometd_chat.clock import Clock
+from cometd_chat.store import StoreError, StoreUnavailableError
+from cometd_chat.store.redis_keys import Keys
+from cometd_chat.store.redis_link import (
+    CONNECT_TIMEOUT,
+    Link,
+    LostError,
+    RefusedError,
+)
+from cometd_chat.store.redis_servers import Router
+
+BEAT = 0.25
+"""Seconds between two signs of life."""
+
+SILENCE = 1.0
+"""Seconds after which a node that is not heard of counts as gone."""
+
+IN_TOUCH = 0.75
+"""Seconds after which a node that does not hear itself doubts: less than `SILENCE`,
+for others may have taken its clients over by then."""
+
+DEAF = 1.5
+"""Seconds after which a node that does not hear what it tells, though Redis takes it,
+leaves its clients to the others, if there are any who hear: they cannot ask it."""
+
+FORGOTTEN = 60.0
+"""Seconds after which the name of a node that is gone is forgotten."""
+
+PATIENCE = 2.0
+"""Seconds within which a node that is there has to answer a call."""
+
+PAUSE = 0.1
+"""Seconds before a subscription that was lost is made again."""
+
+MOST_CALLS = 10_000
+"""Calls of this node that wait for an answer; further ones fail at once."""
+
+MOST_WORK = 10_000
+"""Calls of others that are answered at a time; further ones are not."""
+
+MOST_BYTES = 1_048_576
+"""Largest body of a message; larger ones are not sent."""
+
+REMEMBERED = 10_000
+"""Messages by whose number a repeat is known."""
+
+log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+"""Answers the body of a call."""
+
+Listener: TypeAlias = Callable[[str, int, bytes], None]
+"""Takes what a node told all: the node, a number that grows, the body."""
+
+
+Retreat: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Leaves to the others what they cannot ask for."""
+
+
+class NoAnswerError(Exception):
+    """The other node did not answer in time, or is gone."""
+
+
+class _Message(msgspec.Struct, array_like=True, frozen=True):
+    """`name` is empty for an answer, whose number is that of the call."""
+
+    node: str
+    number: int
+    name: str
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that waits for its answer; `message` is what was sent to the node."""
+
+    node: str
+    message: bytes
+    answer: "asyncio.Future[bytes]"
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Message).decode
+
+_BEAT = "beat"
+_ANEW = "anew"
+_LEAVING = "leaving"
+_DEAF = "deaf"
+
+
+class Hub:
+    """This node's line to the others; `node` is its name."""
+
+    def __init__(self, router: Router, keys: Keys, node: str, clock: Clock) -> None:
+        self.node = node
+        self._router = router
+        self._all = f"{keys.layout}:nodes"
+        self._hearing = f"{self._all}:hear"
+        self._loop = asyncio.get_running_loop()
+        self._now = clock.monotonic
+        self._handlers: dict[str, Handler] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._heard: dict[str, float] = {}
+        self._calls: dict[int, _Call] = {}
+        self._seen: OrderedDict[tuple[str, int], bytes | None] = OrderedDict()
+        self._work: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._link: Link | None = None
+        self._number = 0
+        self._listening_at = 0.0
+        self._unheard: float | None = None
+        self._others_hear = False
+        self._retreat: asyncio.Task[None] | None = None
+        self.when_deaf: Retreat | None = None
+        """Called while this node is deaf, again and again."""
+        self.since = 0.0
+        """Since when this node has been in touch without a break."""
+        self._subscribed = asyncio.Event()
+
+    def answer(self, name: str, handler: Handler) -> None:
+        """Let calls of this name be answered so."""
+        self._handlers[name] = handler
+
+    def hear(self, name: str, listener: Listener) -> None:
+        """Let what is told to all under this name go there."""
+        self._listeners[name] = listener
+
+    async def start(self) -> None:
+        """Listen, and tell the others that this node is there."""
+        self._tasks = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._compare()),
+        ]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._subscribed.wait(), CONNECT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Tell the others that this node leaves; answer nobody any more."""
+        with suppress(StoreError):
+            await self.tell(_LEAVING, b"")
+        for task in [*self._tasks, *self._work]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._work, return_exceptions=True)
+        if self._link:
+            self._link.abort()
+
+    @property
+    def in_touch(self) -> bool:
+        """Tell whether this node is sure that the others hear it."""
+        return self._now() - self._heard.get(self.node, -math.inf) < IN_TOUCH
+
+    @property
+    def deaf(self) -> bool:
+        """Tell whether others hear each other, and this node not even itself."""
+        return self._others_hear and self._unheard_for > DEAF
+
+    @property
+    def _unheard_for(self) -> float:
+        """Seconds for which Redis has taken what this node tells, in vain."""
+        return 0.0 if self._unheard is None else self._now() - self._unheard
+
+    def alive(self, node: str) -> bool:
+        """Tell whether that node may be there.
+
+        A node that was away itself has heard nobody, and must wait to know better.
+        """
+        if not self.in_touch:
+            return True
+        return self._now() - max(self._heard.get(node, 0.0), self.since) < SILENCE
+
+    async def call(self, node: str, name: str, body: bytes) -> bytes:
+        """Return the other node's answer.
+
+        Raises: NoAnswerError; StoreUnavailableError when Redis does not take it.
+        """
+        if self.deaf or not self.alive(node) or len(self._calls) >= MOST_CALLS:
+            raise NoAnswerError
+        self._number += 1
+        number, answer = self._number, self._loop.create_future()
+        message = self._message(number, name, body)
+        self._calls[number] = _Call(node, message, answer)
+        late = self._loop.call_later(PATIENCE, self._fail, number)
+        try:
+            await self._publish(self._channel(node), message)
+            answered: bytes = await answer
+        finally:
+            late.cancel()
+            self._calls.pop(number, None)
+        return answered
+
+    async def tell(self, name: str, body: bytes) -> None:
+        """Tell all nodes; this one hears it as well.
+
+        Raises: StoreUnavailableError when Redis does not take it.
+        """
+        self._number += 1
+        await self._publish(self._all, self._message(self._number, name, body))
+
+    def hint(self, name: str, body: bytes) -> None:
+        """Tell all nodes if Redis takes it, and do not wait for that."""
+        self._keep(asyncio.create_task(_quietly(self.tell(name, body))))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Let the task live until it is done, or this node leaves."""
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def _fail(self, number: int) -> None:
+        call = self._calls.get(number)
+        if call is not None and not call.answer.done():
+            call.answer.set_exception(NoAnswerError())
+
+    def _ask_again(self, node: str) -> None:
+        """Make calls again that were lost, or their answers, with a node's line."""
+        for call in self._calls.values():
+            if node in {call.node, self.node}:
+                self._publish_quietly(call.node, call.message)
+
+    def _channel(self, node: str) -> str:
+        return f"{self._all}:{node}"
+
+    def _message(self, number: int, name: str, body: bytes) -> bytes:
+        if len(body) > MOST_BYTES:
+            raise NoAnswerError
+        return _encode(_Message(self.node, number, name, body))
+
+    def _publish_quietly(self, node: str, message: bytes) -> None:
+        publishing = self._publish(self._channel(node), message)
+        self._keep(asyncio.create_task(_quietly(publishing)))
+
+    async def _publish(self, channel: str, message: bytes) -> None:
+        await self._router.publish(channel, message)
+
+    async def _listen(self) -> None:
+        channels = (self._all, self._channel(self.node))
+        while True:
+            try:
+                server = await self._router.any_server()
+                login = self._router.servers.login
+                self._link = await Link.connect(server, login, heard=self._read)
+                self._link.announce(("SUBSCRIBE", *channels))
+                await self._link.closed.wait()
+            except (OSError, LostError, RefusedError, StoreUnavailableError):
+                pass
+            await asyncio.sleep(PAUSE)
+
+    async def _beat(self) -> None:
+        while True:
+            with suppress(StoreError):
+                await self.tell(_DEAF if self.deaf else _BEAT, b"")
+                self._unheard = self._unheard or self._now()
+            self._retreat_if_deaf()
+            for number, call in list(self._calls.items()):
+                if self.deaf or (self.in_touch and not self.alive(call.node)):
+                    self._fail(number)
+            self._forget_others()
+            self._doubt_own_line()
+            await asyncio.sleep(BEAT)
+
+    async def _compare(self) -> None:
+        """Note in Redis that this node hears, or look whether another one does.
+
+        Apart from the beat: it goes on where the primary for this has died.
+        """
+        # The last note is gone before anybody who stopped hearing looks for one.
+        lifetime = round(IN_TOUCH * 1000)
+        note = ("SET", self._hearing, self.node, "PX", lifetime)
+        while True:
+            with suppress(StoreError):
+                if self.in_touch:
+                    await self._router.write(0, *note)
+                elif self._unheard_for > DEAF:
+                    others = await self._router.read(0, "GET", self._hearing)
+                    self._others_hear = bool(others)
+            await asyncio.sleep(BEAT)
+
+    def _retreat_if_deaf(self) -> None:
+        busy = self._retreat is not None and not self._retreat.done()
+        if self.deaf and self.when_deaf and not busy:
+            self._retreat = asyncio.create_task(self.when_deaf())
+            self._keep(self._retreat)
+
+    def _forget_others(self) -> None:
+        long_ago = self._now() - FORGOTTEN
+        for node in [n for n, at in self._heard.items() if at < long_ago]:
+            del self._heard[node]
+
+    def _doubt_own_line(self) -> None:
+        """Listen anew where this node's own word does not come back."""
+        last = max(self._heard.get(self.node, 0.0), self._listening_at)
+        if self._now() - last > SILENCE and self._link and self._subscribed.is_set():
+            self._subscribed.clear()
+            self._link.abort()
+
+    def _read(self, reply: Any) -> None:
+        if not isinstance(reply, list) or len(reply) != 3:
+            return
+        kind, _, payload = reply
+        if kind == b"subscribe" and payload == 2:
+            self._listening_at = self._now()
+            self._subscribed.set()
+            self._ask_again(self.node)
+            self.hint(_ANEW, b"")
+        if kind == b"message":
+            try:
+                message = _decode(payload)
+            except msgspec.MsgspecError:
+                log.error(
+                    "a message between nodes cannot be read: not the same version"
+                )
+                return
+            self._heard_of(message)
+
+    def _heard_of(self, message: _Message) -> None:
+        node, name = message.node, message.name
+        if node == self.node or name == _BEAT:
+            self._note(node)
+        if not name:
+            call = self._calls.get(message.number)
+            if call is not None and not call.answer.done():
+                call.answer.set_result(message.body)
+        elif name == _LEAVING or (name == _DEAF and node != self.node):
+            self._heard.pop(node, None)
+        elif name == _ANEW and node != self.node:
+            self._ask_again(node)
+        elif name not in {_ANEW, _BEAT, _DEAF} and not self._repeated(message):
+            self._pass_on(message)
+
+    def _note(self, node: str) -> None:
+        """Note a sign of life."""
+        now = self._now()
+        if node == self.node:
+            self._unheard, self._others_hear = None, False
+            if not self.in_touch:
+                self.since = now
+        self._heard[node] = now
+
+    def _repeated(self, message: _Message) -> bool:
+        """Tell whether this came before; a call that was answered is so again."""
+        key = message.node, message.number
+        if key in self._seen:
+            if answer := self._seen[key]:
+                self._publish_quietly(message.node, answer)
+            return True
+        self._seen[key] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return False
+
+    def _pass_on(self, message: _Message) -> None:
+        if listener := self._listeners.get(message.name):
+            listener(message.node, message.number, message.body)
+        elif message.name in self._handlers and len(self._work) < MOST_WORK:
+            self._keep(asyncio.create_task(self._serve(message)))
+
+    async def _serve(self, message: _Message) -> None:
+        try:
+            body = await self._handlers[message.name](message.body)
+            answer = self._message(message.number, "", body)
+            self._keep_answer((message.node, message.number), answer)
+            await self._publish(self._channel(message.node), answer)
+        except (StoreError, NoAnswerError):
+            log.warning("a call of another node could not be answered")
+        except Exception as exc:  # noqa: BLE001 - a task boundary; the caller goes on
+            log.error("a call of another node failed: %s", type(exc).__name__)
+
+    def _keep_answer(self, call: tuple[str, int], answer: bytes) -> None:
+        """Remember it as long as somebody may wait for it."""
+        if call in self._seen:
+            self._seen[call] = answer
+            self._loop.call_later(PATIENCE, self._forget_answer, call)
+
+    def _forget_answer(self, call: tuple[str, int]) -> None:
+        if call in self._seen:
+            self._seen[call] = None
+
+
+async def _quietly(telling: Coroutine[Any, Any, None]) -> None:
+    with suppress(StoreError, NoAnswerError):
+        await telling

@@ -1,0 +1,3 @@
+return once(function()
+  return {'ok', drop_jobs(function() return true end)}
+end)

@@ -1,0 +1,10 @@
+-- ARGV: 4 job  5 now  6 end of the lease
+return once(function()
+  local text = call('HGET', of('j'), ARGV[4])
+  if not text then return {'no'} end
+  local job, now = cjson.decode(text), tonumber(ARGV[5])
+  if tonumber(job[EXPIRY]) <= now or tonumber(later(job[READY], job[LEASE])) > now then return {'no'} end
+  job[LEASE] = ARGV[6]
+  keep_job(ARGV[4], job)
+  return {'ok', job[READY], job[ATTEMPTS], call('HGET', of('b'), ARGV[4])}
+end)

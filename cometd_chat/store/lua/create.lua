@@ -1,0 +1,8 @@
+-- ARGV: 4 ... fields and values of the session
+return once(function()
+  if call('EXISTS', session) == 1 then return {'exists'} end
+  call('HSET', session, 'epoch', epoch(), unpack(ARGV, 4))
+  enlist()
+  rank()
+  return {'ok', tell(ALTERED)}
+end)

@@ -1,0 +1,3 @@
+-- Begin to use the partition; return the number of its newest change.
+epoch()
+return call('HGET', partition, 'sequence') or '0'

@@ -1,0 +1,177 @@
+"""What a server must be like before anything is written to it."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cometd_chat.store import StoreError, StoreUnavailableError
+from cometd_chat.store.redis_keys import LAYOUT, Keys
+from cometd_chat.store.redis_link import (
+    Address,
+    Command,
+    Link,
+    LostError,
+    RefusedError,
+    TlsError,
+)
+from cometd_chat.store.redis_topology import Servers
+
+OLDEST = (7, 0)
+"""Version of Redis whose commands the scripts need; Valkey says 7.2 or newer."""
+
+WAITAOF = (7, 2)
+"""Version of Redis from which a write can wait for the disk."""
+
+CONFIRMATION_MS = 1000
+"""Milliseconds for which a write waits for a replica, or the disk."""
+
+
+class Durability(StrEnum):
+    """What has to be true of a write before it is acknowledged."""
+
+    RELAXED = "relaxed"
+    DURABLE = "durable"
+    REPLICATED = "replicated"
+
+
+class UnsuitableServerError(StoreError):
+    """The server would lose chats, or is none of the kind that is needed."""
+
+
+class NewerLayoutError(StoreError):
+    """The storage was written by a newer version of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a server tells of itself; empty for what it does not tell."""
+
+    version: tuple[int, ...]
+    cluster: bool
+    appends: bool
+    syncs: str
+    eviction: str
+
+
+async def examine(
+    servers: Servers, address: Address, durability: Durability, *, volatile: bool
+) -> Command | None:
+    """Return the command that has to confirm each write here, None for none.
+
+    With `volatile`, the server may lose everything.
+
+    Raises: UnsuitableServerError; StoreUnavailableError when it cannot be reached.
+    """
+    traits = await _traits(servers, address)
+    if problems := _kind_problems(traits, servers):
+        raise UnsuitableServerError(f"{address} {problems[0]}")
+    losses = _loss_problems(traits, durability)
+    if losses and not volatile:
+        raise UnsuitableServerError(f"{address} {losses[0]}")
+    return None if losses else _confirmation(traits, durability)
+
+
+def layout_refusal(found: bytes) -> NewerLayoutError | None:
+    """Return why a storage with this layout cannot be used, if it cannot."""
+    if found == str(LAYOUT).encode():
+        return None
+    return NewerLayoutError(
+        f"the storage has layout {found.decode()}, this program knows up to {LAYOUT}:"
+        " use the newer program"
+    )
+
+
+def layout_words(keys: Keys) -> Command:
+    """Return the command that claims an empty storage and tells its layout."""
+    return ("SET", keys.layout, LAYOUT, "NX", "GET")
+
+
+async def _traits(servers: Servers, address: Address) -> Traits:
+    try:
+        link = await Link.connect(address, servers.login)
+        try:
+            info = _facts((await link.send(("INFO",))).decode())
+            config = await _config(link)
+        finally:
+            link.abort()
+    except (OSError, LostError) as error:
+        problem = "cannot be reached, or does not speak the protocol of Redis"
+        if isinstance(error, TlsError):
+            problem += f": {error}"
+        raise StoreUnavailableError(f"{address} {problem}") from error
+    except RefusedError as refusal:
+        raise UnsuitableServerError(
+            f"{address} refuses: {refusal.code}. User and password may be wrong, or the"
+            " user may not call INFO"
+        ) from None
+    return _known(info, config)
+
+
+def _known(info: dict[str, str], config: dict[str, str]) -> Traits:
+    numbers = re.findall(r"\d+", info.get("redis_version", ""))
+    appends = config.get("appendonly") == "yes" or info.get("aof_enabled") == "1"
+    limited = info.get("maxmemory", "0") != "0"
+    return Traits(
+        version=tuple(map(int, numbers)),
+        cluster=info.get("cluster_enabled") == "1",
+        appends=appends,
+        syncs=config.get("appendfsync", ""),
+        eviction=info.get("maxmemory_policy", "") if limited else "",
+    )
+
+
+async def _config(link: Link) -> dict[str, str]:
+    """Return what the server was told; nothing where the command is forbidden."""
+    try:
+        flat = await link.send(("CONFIG", "GET", "append*"))
+    except RefusedError:
+        return {}
+    texts = [word.decode() for word in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _facts(info: str) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _kind_problems(traits: Traits, servers: Servers) -> list[str]:
+    problems = []
+    if traits.version < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        problems.append(f"is older than Redis {oldest}")
+    if traits.cluster and not servers.cluster:
+        problems.append("is part of a cluster: use redis+cluster:// in [store] url")
+    if servers.cluster and not traits.cluster:
+        problems.append("is part of no cluster: use redis:// in [store] url")
+    return problems
+
+
+def _loss_problems(traits: Traits, durability: Durability) -> list[str]:
+    problems = []
+    if not traits.appends:
+        problems.append(
+            "keeps no append-only file and would lose chats when it stops: set"
+            " 'appendonly yes' in redis.conf, or, if chats may be lost,"
+            " [store] allow_volatile = true"
+        )
+    if traits.eviction not in {"", "noeviction"}:
+        problems.append(
+            f"drops keys when its memory is full ({traits.eviction}): set"
+            " 'maxmemory-policy noeviction' in redis.conf"
+        )
+    synced = traits.syncs == "always" or traits.version >= WAITAOF
+    if durability is Durability.DURABLE and not synced:
+        problems.append(
+            "does not write each change to the disk before it answers: set"
+            " 'appendfsync always' in redis.conf, or [store] durability = relaxed"
+        )
+    return problems
+
+
+def _confirmation(traits: Traits, durability: Durability) -> Command | None:
+    if durability is Durability.REPLICATED:
+        return ("WAIT", 1, CONFIRMATION_MS)
+    if durability is Durability.DURABLE and traits.syncs != "always":
+        return ("WAITAOF", 1, 0, CONFIRMATION_MS)
+    return None

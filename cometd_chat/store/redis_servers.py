@@ -1,0 +1,297 @@
+"""Finding the server that is in charge of a partition, and asking it.
+
+A call is tried again while its patience lasts: at another server when this one says
+so, after a short pause when nobody is in charge (a failover), and also when the
+connection was lost on the way. The last is safe because whatever must not happen
+twice carries the id of its operation (`lua/common.lua`).
+
+Reads and writes have connections of their own, so that reads do not wait for what
+confirms the writes.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from cometd_chat.store import StoreUnavailableError
+from cometd_chat.store.redis_keys import PARTITIONS
+from cometd_chat.store.redis_link import (
+    Address,
+    Command,
+    Link,
+    LostError,
+    RefusedError,
+    UnconfirmedError,
+)
+from cometd_chat.store.redis_topology import Servers, owners_of, redirection
+
+PATIENCE = 3.0
+"""Seconds for which a call is tried again before it fails."""
+
+FIRST_PAUSE = 0.02
+"""Seconds before the second try; later pauses double, each is shortened at random."""
+
+LONGEST_PAUSE = 0.3
+
+_NOBODY = {
+    "ASK",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "TRYAGAIN",
+    "BUSY",
+}
+"""Errors of a server that cannot do it now, and has not done it."""
+
+
+class Router:
+    """Sends each command to the primary of its partition.
+
+    `room` is how many calls may be under way at one time. `confirm` follows writes.
+    """
+
+    def __init__(self, servers: Servers, room: int, confirm: Command | None) -> None:
+        self.servers = servers
+        self.confirm = confirm
+        self._room = self._free = room
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._owners: list[Address | None] = [None] * PARTITIONS
+        self._voice = 0
+        self._known = list(servers.addresses)
+        self._links: dict[tuple[Address, bool], asyncio.Task[Link]] = {}
+        self._search: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def read(self, partition: int, *command: str | bytes | int | float) -> Any:
+        """Return the reply to a command that changes nothing.
+
+        Raises: StoreUnavailableError; StoreError for a command that was wrong.
+        """
+        return await self._call(partition, command, writes=False)
+
+    async def read_all(self, commands: Sequence[tuple[int, Command]]) -> list[Any]:
+        """Return the replies to many commands that change nothing.
+
+        Raises: as `read`.
+        """
+        sent = [self._ask(partition, command) for partition, command in commands]
+        replies = await asyncio.gather(*sent, return_exceptions=True)
+        failed = [n for n, reply in enumerate(replies) if isinstance(reply, Exception)]
+        # Together: one after the other would cost a round trip for each.
+        again = (self.read(commands[n][0], *commands[n][1]) for n in failed)
+        for n, reply in zip(failed, await asyncio.gather(*again), strict=True):
+            replies[n] = reply
+        return replies
+
+    def _ask(self, partition: int, command: Command) -> "asyncio.Future[Any]":
+        """Send the command at once where that is possible; else the reply fails."""
+        owner = self._owners[partition]
+        task = self._links.get((owner, False)) if owner else None
+        if task is not None and task.done() and not _useless(task):
+            return task.result().send(command)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(LostError())
+        return future
+
+    async def write(self, partition: int, *command: str | bytes | int | float) -> Any:
+        """Return the reply to a command, once it is as durable as it has to be.
+
+        Raises: as `read`; RefusedError `NOSCRIPT`.
+        """
+        return await self._call(partition, command, writes=True)
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Publish to all who listen, at whichever server.
+
+        By the same primary each time, as long as that can be reached: so what one
+        says stays in order, and no failover has to be waited for.
+
+        Raises: as `read`.
+        """
+        await self._call(None, ("PUBLISH", channel, message), writes=True)
+
+    async def primaries(self) -> list[Address]:
+        """Return the servers in charge; the first that is known, if nobody says so."""
+        with suppress(OSError, LostError, RefusedError, StoreUnavailableError):
+            await self._owner(0)
+        owners = [owner for owner in self._owners if owner]
+        return list(dict.fromkeys(owners or self.servers.addresses[:1]))
+
+    async def any_server(self, *, avoid: Address | None = None) -> Address:
+        """Return a server that can be reached, another one than `avoid` if possible.
+
+        Raises: StoreUnavailableError.
+        """
+        known = sorted(self._known, key=lambda a: (a == avoid, random.random()))  # noqa: S311 - no secret
+        for address in known:
+            try:
+                await self._link(address, writes=False)
+            except (OSError, LostError, RefusedError):
+                continue
+            return address
+        raise StoreUnavailableError("no Redis server can be reached")
+
+    async def close(self) -> None:
+        """Wait for what is under way, then disconnect."""
+        self._closed = True
+        await self._idle.wait()  # bounded: nothing is tried again now
+        for task in list(self._links.values()):
+            task.cancel()
+            if task.done() and not task.cancelled() and task.exception() is None:
+                task.result().abort()
+        await asyncio.gather(*self._links.values(), return_exceptions=True)
+
+    async def _call(
+        self, partition: int | None, command: Command, *, writes: bool
+    ) -> Any:
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+        if self._free <= 0:
+            raise StoreUnavailableError("too much work is waiting for the database")
+        self._free -= 1
+        self._idle.clear()
+        try:
+            return await self._persist(partition, command, writes=writes)
+        finally:
+            self._free += 1
+            if self._free == self._room:
+                self._idle.set()
+
+    async def _persist(
+        self, partition: int | None, command: Command, *, writes: bool
+    ) -> Any:
+        """Try again while there is patience; without a partition, anywhere else."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        pause = FIRST_PAUSE
+        while True:
+            place = self._voice if partition is None else partition
+            try:
+                return await self._try(place, command, writes=writes)
+            except (OSError, LostError, RefusedError) as error:
+                self._mistrust(place, error)
+                problem = _explained(error)
+            if partition is None:
+                self._voice = random.randrange(PARTITIONS)  # noqa: S311 - no secret
+            if loop.time() + pause > end or self._closed:
+                raise StoreUnavailableError(f"the database failed: {problem}")
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _try(self, partition: int, command: Command, *, writes: bool) -> Any:
+        owner = self._owners[partition]
+        if owner is None:
+            owner = await self._owner(partition)
+        link = await self._link(owner, writes=writes)
+        try:
+            return await link.send(command)
+        except UnconfirmedError:
+            raise StoreUnavailableError(
+                "the database has not confirmed that a copy exists"
+            ) from None
+        except RefusedError as refusal:
+            # The slot is moving, and the one key of a read has moved already. Writes
+            # wait: a script also needs keys that may not have moved yet.
+            if refusal.code != "ASK" or writes:
+                raise
+            there = await self._link(redirection(refusal, owner), writes=writes)
+            asking = there.send(("ASKING",))
+            reply = there.send(command)
+            await asking
+            return await reply
+
+    def _mistrust(self, partition: int, error: Exception) -> None:
+        """Learn from an error that another try may avoid.
+
+        Raises: the error itself where none may.
+        """
+        if not isinstance(error, RefusedError):
+            self._owners = [None] * PARTITIONS
+        elif error.code == "MOVED":
+            address = redirection(error, self._owners[partition])
+            self._owners[partition] = address
+            if address not in self._known:
+                self._known.append(address)
+        elif error.code in _NOBODY:
+            self._owners = [None] * PARTITIONS
+        elif error.code in {"NOSCRIPT"}:
+            raise error
+        else:
+            raise StoreUnavailableError(f"the database failed: {error.code}") from None
+
+    async def _link(self, address: Address, *, writes: bool) -> Link:
+        """Return the connection, made if need be: once for all who want it."""
+        key = (address, writes)
+        task = self._links.get(key)
+        if task is None or (task.done() and _useless(task)):
+            confirm = self.confirm if writes else None
+            task = asyncio.create_task(
+                Link.connect(address, self.servers.login, confirm=confirm)
+            )
+            self._links[key] = task
+        if task.done():
+            return task.result()
+        return await asyncio.shield(task)
+
+    async def _owner(self, partition: int) -> Address:
+        """Return the primary of the partition; one search serves all who ask."""
+        if self._search is None or self._search.done():
+            self._search = asyncio.create_task(self._find_owners())
+        await asyncio.shield(self._search)
+        owner = self._owners[partition]
+        if owner is None:
+            raise LostError
+        return owner
+
+    async def _find_owners(self) -> None:
+        """Ask all servers that are known; the first that knows it is believed."""
+        tasks = [asyncio.create_task(self._owners_by(one)) for one in self._known]
+        try:
+            for answer in asyncio.as_completed(tasks):
+                if found := await answer:
+                    self._owners = found
+                    return
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _owners_by(self, address: Address) -> list[Address | None] | None:
+        try:
+            link = await self._link(address, writes=False)
+            return await self._ask_owners(link, address)
+        except (OSError, LostError):
+            return None
+
+    async def _ask_owners(
+        self, link: Link, address: Address
+    ) -> list[Address | None] | None:
+        if self.servers.cluster:
+            ranges = await link.send(("CLUSTER", "SLOTS"))
+            owners, members = owners_of(ranges, address)
+            self._known += [one for one in members if one not in self._known]
+            return owners
+        role, *facts = await link.send(("ROLE",))
+        if role == b"master":
+            return [address] * PARTITIONS
+        primary = Address(facts[0].decode(), facts[1])
+        if primary not in self._known:
+            self._known.append(primary)
+        return None
+
+
+def _useless(task: "asyncio.Task[Link]") -> bool:
+    failed = task.cancelled() or task.exception() is not None
+    return failed or task.result().closed.is_set()
+
+
+def _explained(error: Exception) -> str:
+    """Say what went wrong without the values that it went wrong with."""
+    if isinstance(error, RefusedError):
+        return error.code
+    if isinstance(error, LostError):
+        return "the connection was lost"
+    return "no connection"

@@ -1,0 +1,60 @@
+"""What is said to take effect at once does so while the server runs."""
+
+import time
+from pathlib import Path
+
+from cometd_chat.app import Node
+from cometd_chat.config import Config, Reload, changes, loads
+from tests.clients.raw import BayeuxClient
+from tests.clients.ws import SocketClient, upgrade
+
+
+def config(folder: Path, more: str = "") -> Config:
+    store = f"[store]\nurl = sqlite:///{folder}/chat.db\n"
+    loaded = loads(f"[server]\nport = 0\n{store}{more}")
+    assert loaded.config is not None, loaded.problems
+    return loaded.config
+
+
+async def test_fewer_handshakes_a_second_have_to_wait(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        url = f"{node.url}/cometd"
+        async with BayeuxClient(url) as before:
+            assert (await before.handshake())["successful"]
+        node.replace(config(tmp_path, "[bayeux]\nhandshakes_per_second = 1\n"))
+        begun = time.monotonic()
+        async with BayeuxClient(url) as one, BayeuxClient(url) as other:
+            await one.handshake()
+            await other.handshake()
+        assert time.monotonic() - begun > 0.5
+
+
+async def test_more_sockets_are_let_in(tmp_path: Path) -> None:
+    async with Node(config(tmp_path, "[limits]\nclients = 1\n")) as node:
+        url = f"{node.url}/cometd"
+        async with SocketClient(url) as client:
+            await client.handshake()
+            assert await upgrade(url) == 503
+            node.replace(config(tmp_path, "[limits]\nclients = 2\n"))
+            assert await upgrade(url) == 101
+
+
+def test_pushes_and_proxies_are_looked_up_each_time(tmp_path: Path) -> None:
+    now = "[server]\nport = 0\ntrusted_proxies = 10.0.0.1\n[push]\npushEnabled = ios\n"
+    later = loads(f"{now}[store]\nurl = sqlite:///{tmp_path}/chat.db\n").config
+    assert later is not None
+    assert {
+        change.option: change.reload for change in changes(config(tmp_path), later)
+    } == {
+        "trusted_proxies": Reload.LIVE,
+        "pushEnabled": Reload.LIVE,
+    }
+
+
+def test_the_cookie_stays_until_the_next_start(tmp_path: Path) -> None:
+    other = "browser_cookie = off\nbrowser_cookie_partitioned = yes\n"
+    changed = changes(config(tmp_path), config(tmp_path, f"[bayeux]\n{other}"))
+    assert {change.option: change.reload for change in changed} == {
+        "browser_cookie": Reload.RESTART,
+        "browser_cookie_partitioned": Reload.RESTART,
+    }

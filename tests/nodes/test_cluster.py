@@ -1,0 +1,69 @@
+"""`scripts/cluster`: several nodes on one machine, and their replacement."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import PROJECT
+from tests.clients.raw import BayeuxClient
+from tests.e2e.conftest import free_port
+from tests.web.conftest import until
+
+WITHIN = 30.0
+"""Seconds that the script may take to start, or to replace its nodes."""
+
+
+async def said(stream: asyncio.StreamReader, text: str) -> None:
+    lines = []
+    async with asyncio.timeout(WITHIN):
+        while line := (await stream.readline()).decode():
+            if text in line:
+                return
+            lines.append(line)
+    raise AssertionError(f"it has not said: {text}\n{''.join(lines)}")
+
+
+@asynccontextmanager
+async def cluster(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        str(PROJECT / "scripts" / "cluster"),
+        env={**os.environ, "NODES": "2", "PORT": str(port), "DATA": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+        process.terminate()
+        async with asyncio.timeout(WITHIN):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+@pytest.mark.slow
+async def test_its_nodes_are_replaced_while_a_client_goes_on(tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        cluster(tmp_path, port) as process,
+        BayeuxClient(f"http://127.0.0.1:{port}/cometd") as client,
+    ):
+        assert process.stdout is not None
+        await said(process.stdout, "ready on")
+        await client.handshake()
+        process.send_signal(signal.SIGUSR1)
+        replaced = asyncio.create_task(said(process.stdout, "node 2 was started again"))
+        while not replaced.done():
+            assert (await client.connect(advice={"timeout": 50}))["successful"]
+        await replaced
+        assert (await client.connect(advice={"timeout": 0}))["successful"]
+        process.send_signal(signal.SIGHUP)
+        logs = [tmp_path / f"node-{number}.log" for number in (1, 2)]
+        await until(
+            lambda: all("configuration loaded" in log.read_text() for log in logs)
+        )

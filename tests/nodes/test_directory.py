@@ -1,0 +1,74 @@
+"""Which node has a client: one at a time, and the others know."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from cometd_chat.nodes.directory import BURIED, PARKED, Claimed, Directory, Place
+from cometd_chat.store.redis_keys import Keys
+from cometd_chat.store.redis_servers import Router
+from tests.store.redis_server import RedisServer
+
+_prefixes = (f"directory-{number}" for number in count())
+
+
+@pytest.fixture
+async def pair(redis: RedisServer) -> AsyncIterator[list[Directory]]:
+    router, keys = Router(redis.servers, 100, None), Keys(next(_prefixes))
+    yield [Directory(router, keys, name, 60.0) for name in ("a", "b")]
+    await router.close()
+
+
+async def test_one_node_has_a_client(pair: list[Directory]) -> None:
+    a, b = pair
+    assert await b.find("c") is None
+    assert await a.keep("c", 1, b"record")
+    assert await b.find("c") == Place("a", 1, b"record")
+    assert not await b.keep("c", 1, b"other")
+    assert not await b.remove("c", 1, meant=True)
+
+
+async def test_what_is_parked_is_taken_once(pair: list[Directory]) -> None:
+    a, b = pair
+    await a.keep("c", 1, b"old")
+    assert await a.park("c", 1, b"record", b"parcel")
+    assert await b.find("c") == Place(PARKED, 2, b"record")
+    assert await b.claim("c", 2) == Claimed(3, b"record", b"parcel")
+    assert await b.claim("c", 2) == Claimed(3, b"record", b"parcel"), "a repeat"
+    assert await a.claim("c", 2) is None
+    assert not await a.park("c", 1, b"record", b"parcel")
+
+
+async def test_who_was_away_cannot_touch_what_was_taken_over(
+    pair: list[Directory],
+) -> None:
+    a, b = pair
+    await a.keep("c", 1, b"record")
+    assert await b.claim("c", 1) == Claimed(2, b"record", b"")
+    assert not await a.keep("c", 1, b"stale")
+    assert not await a.park("c", 1, b"stale", b"stale")
+    assert not await a.remove("c", 1, meant=False)
+    assert await a.find("c") == Place("b", 2, b"record")
+
+
+async def test_a_parcel_is_no_word_about_what_came_later(
+    pair: list[Directory],
+) -> None:
+    a, b = pair
+    await a.keep("c", 1, b"record")
+    await a.park("c", 1, b"record", b"parcel")
+    await b.claim("c", 2)
+    assert await a.claim("c", 3) == Claimed(4, b"record", b"")
+
+
+@pytest.mark.parametrize("meant", [True, False])
+async def test_a_goodbye_is_remembered_if_it_was_meant(
+    pair: list[Directory], *, meant: bool
+) -> None:
+    a, b = pair
+    await a.keep("c", 1, b"record")
+    assert await a.remove("c", 1, meant=meant)
+    expected = Place(BURIED, 1, b"") if meant else None
+    assert await b.find("c") == expected
+    assert await b.claim("c", 1) is None

@@ -1,0 +1,156 @@
+"""Nodes that die, stop and are replaced while everybody talks."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.store import Store
+from cometd_chat.store.redis import RedisStore, parse
+from tests import ways
+from tests.cli.conftest import change
+from tests.clients.pair import Pair
+from tests.clients.spread import Spread
+from tests.e2e.conftest import ServerProcess, agent_token, free_port, write_config
+from tests.nodes.load import Load, handshakes, positions_of
+from tests.store.redis_server import RedisServer
+from tests.web.conftest import until
+
+pytestmark = pytest.mark.slow
+
+
+@asynccontextmanager
+async def cluster(
+    folder: Path, redis: RedisServer
+) -> AsyncIterator[tuple[list[ServerProcess], Spread, Store]]:
+    """Run two processes behind a proxy; also gives their store."""
+    url, ports = f"redis://{redis.address}/0", [free_port(), free_port()]
+    processes = []
+    with ways.by(front=True, redis=url):
+        assert ways.Way.store is not None
+        prefix = ways.Way.store[1]
+        for port in ports:
+            (folder / str(port)).mkdir()
+            config = write_config(folder / str(port), port=port, offline_after="3s")
+            processes.append(ServerProcess(config))
+    store = await RedisStore.open(parse(url), prefix=prefix)
+    try:
+        async with processes[0], processes[1], Spread(ports) as proxy:
+            yield processes, proxy, store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def load(proxy: Spread, apps: int = 12) -> AsyncIterator[Load]:
+    tokens = [agent_token(f"agent-{n}", f"Agent {n}") for n in range(4)]
+    made = Load(proxy.url, apps, tokens)
+    try:
+        await made.begin()
+        yield made
+    finally:
+        await made.vanish()
+
+
+async def test_who_meets_another_node_each_time_gets_everything_once(
+    pair: Pair,
+) -> None:
+    async with load(pair.spread) as talk:
+        await talk.more(2000)
+        await talk.stop()
+        await talk.check(pair.store)
+        for app in talk.apps:
+            assert positions_of(app) == app.positions
+            assert handshakes(app.bayeux) == 1
+        assert [handshakes(agent) for agent in talk.agents] == [1] * 4
+        assert talk.absences() == {}
+        assert talk.failures == 0
+
+
+async def test_a_node_that_is_killed_costs_nothing(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    async with (
+        cluster(tmp_path, redis) as (processes, proxy, store),
+        load(proxy) as talk,
+    ):
+        for process in processes:
+            await talk.more(500)
+            await process.kill()
+            await talk.more(500)
+            await process.start()
+        await talk.more(200)
+        await talk.stop()
+        await talk.check(store)
+        assert [handshakes(app.bayeux) for app in talk.apps] == [1] * 12
+        assert set(talk.absences().values()) <= {1}
+
+
+async def test_a_node_that_slept_knows_that_its_clients_have_gone(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    async with (
+        cluster(tmp_path, redis) as (processes, proxy, store),
+        load(proxy) as talk,
+    ):
+        for process in processes:
+            port = int(process.url.rpartition(":")[2])
+            await talk.more(300)
+            process.signal(signal.SIGSTOP)
+            await asyncio.sleep(1)
+            proxy.leave_out(port)
+            await talk.more(300)
+            await asyncio.sleep(4)
+            process.signal(signal.SIGCONT)
+            proxy.ports.append(port)
+            await talk.more(300)
+        await asyncio.sleep(4)  # longer than a silent client counts as there
+        await talk.stop()
+        await talk.check(store)
+        assert [handshakes(app.bayeux) for app in talk.apps] == [1] * 12
+        assert talk.absences() == {}
+
+
+async def test_nodes_load_another_configuration_one_after_the_other(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    async with (
+        cluster(tmp_path, redis) as (processes, proxy, store),
+        load(proxy) as talk,
+    ):
+        for process in processes:
+            await talk.more(200)
+            file = tmp_path / process.url.rpartition(":")[2] / "chat.ini"
+            change(file, "timeout = 5s", "timeout = 1s")
+            process.signal(signal.SIGHUP)
+            log = file.with_suffix(".log")
+            await until(lambda log=log: "timeout: 5s -> 1s" in log.read_text())
+        await talk.more(200)
+        assert (talk.failures, proxy.cut) == (0, 0)
+        await talk.stop()
+        await talk.check(store)
+
+
+async def test_nodes_are_replaced_one_after_the_other(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    async with (
+        cluster(tmp_path, redis) as (processes, proxy, store),
+        load(proxy) as talk,
+    ):
+        for process in processes:
+            await talk.more(300)
+            assert await process.kill(signal.SIGTERM) == 0
+            await talk.more(300)
+            await process.start()
+        await talk.more(300)
+        assert (talk.failures, proxy.cut) == (0, 0)
+        await talk.stop()
+        await talk.check(store)
+        assert talk.repeated() == 0
+        assert [handshakes(app.bayeux) for app in talk.apps] == [1] * 12
+        assert [handshakes(agent) for agent in talk.agents] == [1] * 4
+        assert talk.absences() == {}

@@ -1,0 +1,174 @@
+"""Calls between nodes: answered soon, or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.clock import SystemClock
+from cometd_chat.nodes.hub import (
+    BEAT,
+    MOST_BYTES,
+    PATIENCE,
+    SILENCE,
+    Hub,
+    NoAnswerError,
+)
+from cometd_chat.store.redis_keys import Keys
+from cometd_chat.store.redis_servers import Router
+from cometd_chat.store.redis_topology import Servers
+from tests.store.proxy import proxied
+from tests.store.redis_server import (
+    LOGIN,
+    RedisServer,
+    cluster,
+    cluster_servers,
+)
+from tests.web.conftest import until
+
+_prefixes = (f"hub-{number}" for number in count())
+
+
+@pytest.fixture
+async def hubs(redis: RedisServer) -> AsyncIterator[list[Hub]]:
+    router, keys = Router(redis.servers, 1000, None), Keys(next(_prefixes))
+    made = [Hub(router, keys, name, SystemClock()) for name in ("a", "b")]
+    for hub in made:
+        await hub.start()
+    await until(lambda: all(hub.in_touch for hub in made))
+    yield made
+    for hub in made:
+        await hub.close()
+    await router.close()
+
+
+async def test_a_call_is_answered(hubs: list[Hub]) -> None:
+    a, b = hubs
+
+    async def double(body: bytes) -> bytes:
+        return body * 2
+
+    b.answer("double", double)
+    calls = [a.call("b", "double", str(n).encode()) for n in range(100)]
+    answers = await asyncio.gather(*calls)
+    assert answers == [str(n).encode() * 2 for n in range(100)]
+
+
+async def test_a_node_that_has_left_fails_calls_at_once(hubs: list[Hub]) -> None:
+    a, b = hubs
+    await until(lambda: a.alive("b"))
+    await b.close()
+    await until(lambda: not a.alive("b"))
+    with pytest.raises(NoAnswerError):
+        await a.call("b", "double", b"")
+
+
+async def test_a_call_that_fails_there_and_one_too_large_have_no_answer(
+    hubs: list[Hub],
+) -> None:
+    a, b = hubs
+
+    async def fail(_: bytes) -> bytes:
+        raise ValueError
+
+    b.answer("fail", fail)
+    with pytest.raises(NoAnswerError):
+        await a.call("b", "fail", b"")
+    with pytest.raises(NoAnswerError):
+        await a.call("b", "fail", bytes(MOST_BYTES + 1))
+
+
+@pytest.mark.parametrize("broken", ["a", "b"])
+async def test_a_call_outlives_the_line_of_either_side(
+    hubs: list[Hub], broken: str
+) -> None:
+    a, b = hubs
+    line = {"a": a, "b": b}[broken]._link
+    assert line is not None
+    calls = 0
+
+    async def count(body: bytes) -> bytes:
+        nonlocal calls
+        calls += 1
+        return body
+
+    b.answer("count", count)
+    line.abort()
+    async with asyncio.timeout(PATIENCE / 2):
+        assert await a.call("b", "count", b"x") == b"x"
+    assert calls == 1
+
+
+async def test_all_hear_what_is_told_in_order(hubs: list[Hub]) -> None:
+    heard: dict[str, list[bytes]] = {"a": [], "b": []}
+    for hub in hubs:
+        hub.hear("news", lambda _, __, body, n=hub.node: heard[n].append(body))
+    told = [str(n).encode() for n in range(50)]
+    for body in told:
+        await hubs[0].tell("news", body)
+    await until(lambda: heard == {"a": told, "b": told})
+
+
+async def test_a_deaf_node_asks_nobody_is_not_asked_and_hears_again(
+    redis: RedisServer,
+) -> None:
+    keys, clock = Keys(next(_prefixes)), SystemClock()
+    async with proxied(redis.address) as line:
+        routers = [
+            Router(Servers(addresses=(at,), login=LOGIN), 100, None)
+            for at in (line.address, redis.address)
+        ]
+        a, b = (Hub(r, keys, n, clock) for r, n in zip(routers, "ab", strict=True))
+        for hub in (a, b):
+            hub.answer("echo", echo)
+            await hub.start()
+        await until(lambda: a.alive("b") and b.in_touch and a.in_touch)
+        line.deaf = True
+        await until(lambda: a.deaf and not b.alive("a"))
+        for caller, other in ((a, "b"), (b, "a")):
+            async with asyncio.timeout(PATIENCE / 4):
+                with pytest.raises(NoAnswerError):
+                    await caller.call(other, "echo", b"x")
+        line.deaf = False
+        await until(lambda: a.in_touch and not a.deaf)
+        await asyncio.sleep(2 * BEAT)
+        assert await a.call("b", "echo", b"x") == b"x"
+        assert await b.call("a", "echo", b"y") == b"y"
+        for hub in (a, b):
+            await hub.close()
+        for router in routers:
+            await router.close()
+
+
+async def echo(body: bytes) -> bytes:
+    return body
+
+
+async def test_in_a_cluster_no_primary_is_missed(tmp_path: Path) -> None:
+    clock = SystemClock()
+    with cluster(tmp_path) as servers:
+        routers = [Router(cluster_servers(servers), 100, None) for _ in "ab"]
+        a, b = (
+            Hub(router, Keys("chat"), name, clock)
+            for router, name in zip(routers, "ab", strict=True)
+        )
+        for hub in (a, b):
+            hub.answer("echo", echo)
+            await hub.start()
+        await until(lambda: a.alive("b") and b.alive("a") and a.in_touch)
+        first = await routers[0].primaries()
+        fallen = next(s for s in servers if s.address == first[0])
+        await asyncio.to_thread(fallen.kill)
+        await asyncio.sleep(SILENCE)
+        end = clock.monotonic() + SILENCE
+        while clock.monotonic() < end:
+            assert a.alive("b")
+            assert b.alive("a")
+            assert await a.call("b", "echo", b"x") == b"x"
+            await asyncio.sleep(BEAT)
+        for hub in (a, b):
+            await hub.close()
+        for router in routers:
+            await router.close()

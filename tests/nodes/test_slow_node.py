@@ -1,0 +1,97 @@
+"""A node looks for a client while that one goes elsewhere."""
+
+import asyncio
+
+from cometd_chat.app import Node
+from cometd_chat.nodes.cluster import SOON, Cluster
+from cometd_chat.nodes.directory import PARKED, Directory, Place
+from tests.clients.agent import AgentClient
+from tests.clients.pair import Pair
+from tests.clients.raw import BayeuxClient
+from tests.e2e.conftest import agent_token
+
+
+def cluster_of(node: Node) -> Cluster:
+    cluster = node._chat.endpoint.elsewhere
+    assert isinstance(cluster, Cluster)
+    return cluster
+
+
+class Slow:
+    """A directory whose word that nobody has a client is old when it is heard."""
+
+    def __init__(self, directory: Directory, client: AgentClient, polled: str) -> None:
+        self._directory, self._client, self._polled = directory, client, polled
+        self._until = asyncio.get_running_loop().time() + SOON
+        self.polling: asyncio.Task[object] | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._directory, name)
+
+    async def find(self, client_id: str) -> Place | None:
+        place = await self._directory.find(client_id)
+        late = asyncio.get_running_loop().time() > self._until
+        if place and place.owner == PARKED and late and self.polling is None:
+            self._client.url = self._polled
+            self.polling = asyncio.create_task(
+                self._client.connect(advice={"timeout": 3000})
+            )
+            while place and place.owner == PARKED:
+                await asyncio.sleep(0.02)
+                place = await self._directory.find(client_id)
+            await asyncio.sleep(0.1)  # until the connect is held
+            return Place(PARKED, place.number - 1, place.record) if place else None
+        return place
+
+
+class Overtaken:
+    """A directory in which a client says goodbye as soon as it was found."""
+
+    def __init__(self, directory: Directory, node: Node) -> None:
+        self._directory, self._node = directory, node
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._directory, name)
+
+    async def find(self, client_id: str) -> Place | None:
+        place = await self._directory.find(client_id)
+        if place and self._node._chat.server.client(client_id):
+            async with BayeuxClient(f"{self._node.url}/cometd") as another:
+                another.client_id = client_id
+                await another.disconnect()
+        return place
+
+
+async def test_a_connect_that_a_goodbye_overtakes_is_told_to_stop(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd", {"gms_user": "cleo"}) as client:
+        await client.handshake()
+        await client.connect(advice={"timeout": 0})
+        here = cluster_of(second)
+        here._directory = Overtaken(  # type: ignore[assignment] # as above
+            here._directory, first
+        )
+        client.url = f"{second.url}/cometd"
+        reply = await client.connect()
+        assert reply["error"].startswith("402:")
+        assert reply["advice"]["reconnect"] == "none"
+
+
+async def test_a_publish_leaves_the_client_where_it_polls(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with AgentClient(f"{first.url}/cometd", agent_token()) as agent:
+        await agent.handshake()
+        await agent.subscribe("/service/agent")
+        await agent.connect(advice={"timeout": 0})
+        there, here = cluster_of(first), cluster_of(second)
+        client = first._chat.server.client(agent.client_id)
+        assert client
+        assert await there._park(client)
+        slow = Slow(here._directory, agent, agent.url)
+        here._directory = slow  # type: ignore[assignment] # it has all that is asked for
+        agent.url = f"{second.url}/cometd"
+        reply = await agent.publish("/service/agent", {"operation": "listChats"})
+        assert reply["successful"]
+        assert slow.polling
+        assert (await slow.polling)["successful"]  # type: ignore[index] # a reply
+        assert second._chat.server.client(agent.client_id) is None

@@ -1,0 +1,541 @@
+"""What several nodes on one Redis can rely on, and what they need not fear."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+
+import pytest
+
+from cometd_chat.config import loads
+from cometd_chat.model import EntryKind, State
+from cometd_chat.store import (
+    Change,
+    Once,
+    SessionNotFoundError,
+    StoreError,
+    StoreUnavailableError,
+    TakenError,
+)
+from cometd_chat.store.opening import open_store
+from cometd_chat.store.redis import RedisStore
+from cometd_chat.store.redis_keys import (
+    PARTITIONS,
+    SLOTS,
+    TAGS,
+    Keys,
+    partition_of,
+    slot_of,
+)
+from cometd_chat.store.redis_link import (
+    Address,
+    Link,
+    LostError,
+    RefusedError,
+    UnconfirmedError,
+)
+from cometd_chat.store.redis_news import LOG, PROBE
+from cometd_chat.store.redis_scripts import SOURCES
+from cometd_chat.store.redis_topology import Servers
+from tests.store.facts import (
+    DEVICE,
+    answered,
+    asks,
+    joins,
+    new,
+    opened,
+    phone,
+    push,
+    said,
+)
+from tests.store.proxy import Proxy, proxied
+from tests.store.redis_server import LOGIN
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up waiting for news."""
+
+_prefixes = (f"own-{number}" for number in count())
+
+
+@pytest.fixture
+def prefix() -> str:
+    return next(_prefixes)
+
+
+@pytest.fixture
+async def nodes(
+    redis_single: Servers, prefix: str
+) -> AsyncIterator[tuple[RedisStore, RedisStore]]:
+    """Two stores of one storage, as on two nodes."""
+    stores = [await RedisStore.open(redis_single, prefix=prefix) for _ in range(2)]
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+async def proxy(redis_single: Servers) -> AsyncIterator[Proxy]:
+    async with proxied(redis_single.addresses[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def behind(proxy: Proxy, prefix: str) -> AsyncIterator[RedisStore]:
+    """A store that reaches its server through the proxy."""
+    servers = Servers(addresses=(proxy.address,), login=LOGIN)
+    store = await RedisStore.open(servers, prefix=prefix)
+    yield store
+    await store.close()
+
+
+class News(list[Change]):
+    """What a watcher was told, and a way to wait for it."""
+
+    def __init__(self, store: RedisStore) -> None:
+        super().__init__()
+        self._more = asyncio.Event()
+        store.watch(self._told)
+
+    def _told(self, change: Change) -> None:
+        self.append(change)
+        self._more.set()
+
+    async def until(self, enough: Callable[["News"], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not enough(self):
+                self._more.clear()
+                await self._more.wait()
+
+    def newest(self, name: str) -> int:
+        told = [e.position for c in self if c.session_id == name for e in c.entries]
+        return max(told, default=0)
+
+
+# --- partitions ------------------------------------------------------------------
+
+
+def test_tags_spread_evenly_over_any_number_of_servers() -> None:
+    assert len(set(TAGS)) == PARTITIONS == 64
+    for n in range(PARTITIONS):
+        middle = (n + 0.5) * SLOTS / PARTITIONS
+        assert abs(slot_of(n) - middle) <= 2
+    for servers in (3, 5, 6, 12, 16):
+        shares = [0] * servers
+        for n in range(PARTITIONS):
+            shares[slot_of(n) * servers // SLOTS] += 1
+        assert max(shares) - min(shares) <= 1
+
+
+def test_all_keys_of_a_session_are_in_the_slot_of_its_partition() -> None:
+    keys = Keys("any")
+    tag = f"{{{TAGS[partition_of('s')]}}}"
+    assert tag in keys.of("s", "e")
+    assert tag in keys.own[partition_of("s")]
+
+
+def test_scripts_and_news_agree_on_how_much_is_remembered() -> None:
+    for source in SOURCES.values():
+        assert f"local LOG = {LOG} " in source
+
+
+# --- two nodes -------------------------------------------------------------------
+
+
+async def test_what_one_node_does_the_other_hears_in_order(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    heard, own = News(there), News(here)
+    await opened(here)
+    await asyncio.gather(
+        *(nodes[n % 2].append("s", [said(str(n))] * (n % 3 + 1)) for n in range(60))
+    )
+    last = (await here.get("s")).last
+    for news in (heard, own):
+        await news.until(lambda news: news.newest("s") == last)
+        told = [entry for change in news for entry in change.entries]
+        assert told == await here.read("s", 0, 1000)
+    assert [c.altered for c in heard if not c.entries] == [True, True]
+
+
+async def test_of_agents_at_two_nodes_one_gets_the_chat(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    await opened(nodes[0])
+    results = await asyncio.gather(
+        *(
+            nodes[n % 2].append(
+                "s", [answered()], transition=joins(f"a{n}", alone=True)
+            )
+            for n in range(20)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(r, TakenError) for r in results) == 19
+    assert (await nodes[1].get("s")).last == 1
+
+
+async def test_joins_between_messages_of_the_other_node_all_succeed(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    await opened(nodes[0])
+    await asyncio.gather(
+        *(nodes[1].append("s", [said()]) for _ in range(50)),
+        *(
+            nodes[0].append("s", [answered()], transition=joins(f"a{n}"))
+            for n in range(5)
+        ),
+    )
+    session = await nodes[1].get("s")
+    assert sorted(agent.number for agent in session.agents) == [2, 3, 4, 5, 6]
+    assert session.last == 55
+
+
+async def test_workers_of_two_nodes_share_what_is_due(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    for n in range(30):
+        await opened(nodes[0], f"s{n}")
+        await nodes[0].mark_absent(f"s{n}", "phone", 100.0)
+        await nodes[0].append(f"s{n}", [answered(at=100.0)])
+    claims = await asyncio.gather(
+        *(nodes[n % 2].claim_due("sales", 100.0, 0.0, 30.0, 10) for n in range(6))
+    )
+    claimed = [due.session.id for some in claims for due in some]
+    assert sorted(claimed) == sorted(f"s{n}" for n in range(30))
+
+
+# --- devices ---------------------------------------------------------------------
+
+
+async def queued(store: RedisStore) -> None:
+    """Open a chat of kim with a push in the queue."""
+    await opened(store, user="kim")
+    await store.mark_absent("s", "phone", 100.0)
+    await store.append("s", [answered(at=100.0)])
+    (due,) = await store.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await store.announce(due, 1, [push(device=phone())])
+
+
+async def test_a_taking_is_final_even_if_its_node_fell_after_the_first_step(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    await queued(here)
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    await here._scripts.run_at(
+        "take_device", partition_of(name), "another", name, "ulee", ""
+    )
+    assert [d.id for d in (await there.get("s")).devices] == [DEVICE.id]
+    assert await there.claim_jobs("apns", 200.0, 30.0) == []
+    assert (await there.get("s")).devices == ()
+    assert await there.cancel_jobs("s") == 0
+
+
+async def test_a_record_that_was_lost_is_made_again(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await queued(here)
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    record = here._keys.of(name, "device")
+    await here._router.write(partition_of(name), "DEL", record)
+    assert len(await here.claim_jobs("apns", 200.0, 30.0)) == 1
+    assert await here.forget_device(DEVICE.type, DEVICE.id, None) == 1
+
+
+async def test_of_two_users_who_register_a_device_at_once_one_has_it(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    names = [f"s{n}" for n in range(8)]
+    for n, name in enumerate(names):
+        await nodes[0].create(new(name, user=f"user-{n % 4}"))
+        await nodes[0].append(name, [], transition=asks())
+    for _ in range(5):
+        await asyncio.gather(
+            *(nodes[n % 2].register_device(s, DEVICE, 5.0) for n, s in enumerate(names))
+        )
+        sessions = [await nodes[0].get(name) for name in names]
+        having = {session.user for session in sessions if session.devices}
+        assert len(having) == 1
+
+
+# --- a bad network ---------------------------------------------------------------
+
+
+async def test_what_was_stored_before_the_cut_is_not_stored_again(
+    behind: RedisStore, proxy: Proxy
+) -> None:
+    await opened(behind)
+    for n in range(20):
+        proxy.cut_replies = n % 2
+        stored = await behind.append("s", [said(str(n))])
+        assert (stored.position, stored.repeated) == (n + 1, False)
+    proxy.cut_replies = 1
+    joined = await behind.append("s", [answered()], transition=joins())
+    assert not joined.repeated
+    assert proxy.cuts >= 10
+    texts = [e.text for e in await behind.read("s", 0)]
+    assert texts == [*map(str, range(20)), "yes?"]
+
+
+async def test_of_callers_that_lost_the_answer_one_sees_the_return(
+    behind: RedisStore, proxy: Proxy
+) -> None:
+    await opened(behind)
+    await behind.mark_present("s", "phone", 100.0)
+    proxy.cut_replies = 1
+    assert await behind.mark_absent("s", "phone", 50.0)
+    proxy.cut_replies = 1
+    assert await behind.mark_present("s", "phone", 100.0)
+    assert not await behind.mark_present("s", "phone", 100.0)
+
+
+async def test_a_request_that_arrives_late_changes_nothing_more(
+    behind: RedisStore, proxy: Proxy, nodes: tuple[RedisStore, RedisStore]
+) -> None:
+    """It waits in the network until its store has asked again on another way."""
+    await opened(behind)
+    proxy.passing.clear()
+    late = asyncio.create_task(behind.append("s", [said("late")]))
+    await proxy.holds(2)
+    proxy.passing.set()
+    assert (await late).position == 1
+    await nodes[0].append("s", [said("next")])
+    assert [e.text for e in await nodes[0].read("s", 0)] == ["late", "next"]
+
+
+async def test_news_that_were_lost_are_made_good(
+    behind: RedisStore, proxy: Proxy, nodes: tuple[RedisStore, RedisStore]
+) -> None:
+    there = nodes[0]
+    news = News(behind)
+    await opened(there)
+    await news.until(lambda news: len(news) == 2)
+    proxy.deaf = True
+    await there.append("s", [said("one"), said("two")])
+    await there.append("s", [], transition=joins())
+    await news.until(lambda news: news.newest("s") == 2)
+    assert news[-1].altered
+    proxy.deaf = False
+    before = len(news)
+    await there.append("s", [said("three")])
+    await news.until(lambda news: news.newest("s") == 3)
+    assert len(news) > before
+
+
+async def test_what_is_published_while_a_subscription_is_made_again_comes_at_once(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    news = News(there)
+    await opened(here)
+    await news.until(lambda news: len(news) == 2)
+    cut = there._news._link
+    assert cut is not None
+    cut.abort()
+    await here.append("s", [said("one")])
+    async with asyncio.timeout(PROBE - 0.2):  # before the next look at the counters
+        await news.until(lambda news: news.newest("s") == 1)
+    anew = there._news._link
+    assert anew is not cut
+    await asyncio.sleep(2 * PROBE + 0.2)
+    assert there._news._link is anew, "a subscription that missed nothing was dropped"
+
+
+async def test_news_that_come_while_the_counters_are_read_are_not_taken_for_loss(
+    behind: RedisStore,
+    proxy: Proxy,
+    nodes: tuple[RedisStore, RedisStore],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await opened(nodes[0])
+    news, link = News(behind), behind._news._link
+    proxy.slow = 0.3
+    with caplog.at_level(logging.INFO, "cometd_chat.store.redis_news"):
+        for n in range(round(3 * PROBE / 0.02)):
+            await nodes[0].append("s", [said(str(n))])
+            await asyncio.sleep(0.02)
+    assert news.newest("s") == n + 1
+    assert behind._news._link is link
+    assert not caplog.records
+
+
+async def test_what_many_partitions_missed_is_read_at_the_same_time(
+    behind: RedisStore, proxy: Proxy, nodes: tuple[RedisStore, RedisStore]
+) -> None:
+    names = [f"s{n}" for n in range(40)]
+    for name in names:
+        await opened(nodes[0], name)
+    news = News(behind)
+    proxy.deaf = True
+    for name in names:
+        await nodes[0].append(name, [said()])
+    proxy.slow = 0.1
+    async with asyncio.timeout(2 * PROBE + 2.0):  # one by one: 10 s
+        await news.until(lambda news: all(news.newest(name) for name in names))
+
+
+async def test_after_a_cut_all_partitions_are_asked_again_at_the_same_time(
+    behind: RedisStore, proxy: Proxy
+) -> None:
+    await opened(behind)
+    proxy.slow, proxy.cut_replies = 0.1, 1
+    async with asyncio.timeout(2.0):  # one by one: more than 6 s
+        found = await behind.sessions({State.WAITING}, (), 10)
+    assert [session.id for session in found] == ["s"]
+    assert proxy.cuts == 1
+
+
+async def test_a_subscription_that_was_cut_is_made_again(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    news = News(there)
+    await opened(here)
+    for n in (1, 2):
+        await here._router.write(0, "CLIENT", "KILL", "TYPE", "pubsub")
+        await here.append("s", [said()])
+        await news.until(lambda news, n=n: news.newest("s") == n)  # type: ignore[misc]  # bound now
+
+
+async def test_a_break_while_much_is_written_is_over_at_once(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    """What was missed meanwhile is no sign that the next subscription is deaf."""
+    here, there = nodes
+    names = [f"s{number}" for number in range(100)]
+    for name in names:
+        await opened(there, name)
+    links = {here._news._link}
+    await here._router.write(0, "CLIENT", "KILL", "TYPE", "pubsub")
+    end = time.monotonic() + 4.5 * PROBE
+    while time.monotonic() < end:
+        for name in names:
+            await there.append(name, [said()])
+        links.add(here._news._link)
+    assert len(links) == 2
+    news = News(here)
+    await there.append("s1", [said("quick")])
+    async with asyncio.timeout(PROBE / 2):
+        await news.until(lambda news: bool(news.newest("s1")))
+
+
+async def test_a_storage_that_cannot_be_reached_refuses_within_its_patience(
+    behind: RedisStore, proxy: Proxy
+) -> None:
+    await opened(behind)
+    proxy.passing.clear()
+    with pytest.raises(StoreUnavailableError):
+        await behind.append("s", [said()], once=Once(key="k"))
+    proxy.passing.set()
+    stored = await behind.append("s", [said()], once=Once(key="k"))
+    assert stored.position == 1
+
+
+# --- bounds ----------------------------------------------------------------------
+
+
+async def test_more_calls_than_there_is_room_for_are_refused_at_once(
+    redis_single: Servers, prefix: str
+) -> None:
+    store = await RedisStore.open(redis_single, prefix=prefix, room=70)
+    await opened(store)
+    results = await asyncio.gather(
+        *(store.append("s", [said()]) for _ in range(100)), return_exceptions=True
+    )
+    refused = [r for r in results if isinstance(r, StoreUnavailableError)]
+    assert len(refused) == 30
+    assert (await store.get("s")).last == 70
+    await store.close()
+    with pytest.raises(StoreUnavailableError):
+        await store.get("s")
+
+
+async def test_a_link_that_owes_a_reply_is_given_up(redis_single: Servers) -> None:
+    link = await Link.connect(redis_single.addresses[0], LOGIN)
+    assert await link.send(("PING",)) == b"PONG"
+    link.abort()
+    with pytest.raises(LostError):
+        await link.send(("PING",))
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "enough"),
+    [
+        (b":1", True),
+        (b":0", False),
+        (b"*2\r\n:1\r\n:0", True),
+        (b"*2\r\n:0\r\n:1", False),
+    ],
+)
+async def test_a_write_counts_once_a_replica_or_the_own_disk_has_it(
+    confirmation: bytes, enough: bool
+) -> None:
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        asked = await reader.read(1000)
+        assert asked.count(b"WAITAOF") == 1
+        writer.write(b"+OK\r\n-ERR wrong\r\n" + confirmation + b"\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    ended = asyncio.Event()
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = Address(*listener.sockets[0].getsockname())
+    link = await Link.connect(address, LOGIN, confirm=("WAITAOF", 1, 0, 1000))
+    good, bad = link.send(("SET", "a", 1)), link.send(("SET", "a"))
+    if enough:
+        assert await good == b"OK"
+    else:
+        with pytest.raises(UnconfirmedError):
+            await good
+    with pytest.raises(RefusedError):
+        await bad
+    link.abort()
+    await ended.wait()
+    listener.close()
+
+
+async def test_names_that_no_storage_could_hold_are_refused(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    with pytest.raises(SessionNotFoundError):
+        await here.get("\ud800")
+    with pytest.raises(StoreError):
+        await here.mark_present("\ud800", "phone", 1.0)
+    with pytest.raises(StoreError):
+        await here.append("s", [said("\ud800", kind=EntryKind.MESSAGE)])
+
+
+async def test_what_was_accepted_is_finished_before_the_store_closes(
+    redis_single: Servers, prefix: str
+) -> None:
+    store = await RedisStore.open(redis_single, prefix=prefix)
+    await opened(store)
+    sends = [asyncio.create_task(store.append("s", [said()])) for _ in range(50)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert sorted([(await send).position for send in sends]) == list(range(1, 51))
+
+
+async def test_the_configuration_leads_to_the_storage(
+    redis_single: Servers, prefix: str
+) -> None:
+    loaded = loads(
+        "[agents]\nsecret = a key of the tests, long enough for HS256\n"
+        f"[store]\nurl = redis://{redis_single.addresses[0]}\nprefix = {prefix}\n"
+    )
+    assert loaded.config
+    store = await open_store(loaded.config.store)
+    assert isinstance(store, RedisStore)
+    await opened(store)
+    await store.close()
+    again = await RedisStore.open(redis_single, prefix=prefix)
+    assert (await again.get("s")).open
+    await again.close()

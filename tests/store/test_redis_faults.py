@@ -1,0 +1,340 @@
+"""Servers that fall, that are promoted, and that must not be used at all."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.store import Once, StoreError, StoreUnavailableError
+from cometd_chat.store.redis import Durability, RedisStore, parse
+from cometd_chat.store.redis_check import NewerLayoutError, UnsuitableServerError
+from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
+from cometd_chat.store.redis_link import Address, Login
+from cometd_chat.store.redis_topology import Servers
+from tests.store.facts import joins, opened, said
+from tests.store.redis_server import (
+    LOGIN,
+    SAFE,
+    RedisServer,
+    cluster,
+    cluster_servers,
+    running,
+    until,
+)
+from tests.store.test_redis import News
+
+PAGE = Path(__file__).parents[2] / "docs" / "redis.md"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with running(tmp_path / "primary", *SAFE) as server:
+        yield server
+
+
+@pytest.fixture
+def replica(tmp_path: Path, server: RedisServer) -> Iterator[RedisServer]:
+    """A second server that follows the first."""
+    options = (*SAFE, "--replicaof", server.address.host, str(server.port))
+    with running(tmp_path / "replica", *options) as replica:
+        until(lambda: replica.linked(0))
+        yield replica
+
+
+def both(server: RedisServer, replica: RedisServer) -> Servers:
+    return Servers(addresses=(server.address, replica.address), login=LOGIN)
+
+
+async def persistently(store: RedisStore, text: str) -> int:
+    """Send as a customer's app does: again, with the same name, until it is stored."""
+    while True:
+        try:
+            stored = await store.append("s", [said(text)], once=Once(key=text))
+        except StoreUnavailableError:
+            continue
+        return stored.position
+
+
+# --- falling ---------------------------------------------------------------------
+
+
+async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
+    server: RedisServer,
+) -> None:
+    store = await RedisStore.open(server.servers)
+    await opened(store)
+    positions: dict[str, int] = {}
+    moments = {count: asyncio.Event() for count in (300, 800, 1300)}
+
+    async def write(name: str) -> None:
+        for n in range(250):
+            text = f"{name}-{n}"
+            positions[text] = await persistently(store, text)
+            if len(positions) in moments:
+                moments[len(positions)].set()
+
+    writers = asyncio.gather(*(write(f"w{n}") for n in range(8)))
+    for moment in moments.values():
+        await asyncio.wait_for(moment.wait(), 60)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+    await writers
+    entries = await store.read("s", 0, 5000)
+    assert {e.text: e.position for e in entries} == positions
+    assert len(entries) == 2000
+    told = [e.position for e in entries]
+    assert told == sorted(set(told))
+    assert told[-1] == 2000 + 3 * 1000  # a server that fell may lack the newest
+    await store.close()
+
+
+async def test_a_new_primary_gives_no_position_twice_and_no_news_are_missed(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    servers = both(server, replica)
+    store = await RedisStore.open(servers)
+    other = await RedisStore.open(servers)
+    news = News(other)
+    await opened(store)
+    await store.append("s", [said("kept")])
+    until(lambda: replica.ask("XLEN", Keys("chat").of("s", "e")) == "1")
+    replica.ask("REPLICAOF", "NO", "ONE")
+    lost = await store.append("s", [said("lost"), said("lost too")])
+    await news.until(lambda news: news.newest("s") == lost.position)
+    await asyncio.to_thread(server.kill)
+
+    position = await persistently(store, "after")
+    assert position > lost.position
+    await news.until(lambda news: news.newest("s") == position)
+    assert [e.text for e in await other.read("s", 0)] == ["kept", "after"]
+    again = await store.append("s", [said("next")])
+    assert again.position == position + 1
+    for one in (store, other):
+        await one.close()
+
+
+async def test_replicated_means_that_a_replica_has_it(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    store = await RedisStore.open(
+        both(server, replica), durability=Durability.REPLICATED
+    )
+    await opened(store)
+    await store.append("s", [said("one")], once=Once(key="1"))
+    assert replica.process
+    replica.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(StoreUnavailableError):
+        await store.append("s", [said("two")], once=Once(key="2"))
+    replica.process.send_signal(signal.SIGCONT)
+    stored = await store.append("s", [said("two")], once=Once(key="2"))
+    assert (stored.position, stored.repeated) == (2, True)
+    await asyncio.to_thread(server.kill)
+    replica.ask("REPLICAOF", "NO", "ONE")
+    assert [e.text for e in await store.read("s", 0)] == ["one", "two"]
+    await store.close()
+
+
+async def test_a_cluster_goes_on_when_a_primary_falls(tmp_path: Path) -> None:
+    with cluster(tmp_path, replicas=1) as nodes:
+        servers = replace(cluster_servers(nodes), addresses=(nodes[0].address,))
+        store = await RedisStore.open(servers, durability=Durability.REPLICATED)
+        await opened(store)
+        positions = [await persistently(store, str(n)) for n in range(20)]
+        fallen = owner(nodes, "s")
+        assert fallen
+        await asyncio.to_thread(fallen.kill)
+        with pytest.raises(StoreUnavailableError):
+            await store.append("s", [said("20")], once=Once(key="20"))
+        left = [node for node in nodes if node is not fallen]
+        await asyncio.to_thread(until, lambda: owner(left, "s"))
+        await asyncio.to_thread(fallen.start)  # as the replica of its replica
+        positions += [await persistently(store, str(n)) for n in range(20, 40)]
+        entries = await store.read("s", 0)
+        assert [e.text for e in entries] == [str(n) for n in range(40)]
+        assert [e.position for e in entries] == positions
+        await store.append("s", [], transition=joins())
+        assert len((await store.get("s")).agents) == 1
+        await store.close()
+
+
+def owner(nodes: list[RedisServer], name: str) -> RedisServer | None:
+    """Return the primary of the session's partition, None while there is none."""
+    slot = slot_of(partition_of(name))
+    for node in nodes:
+        mine = [
+            line
+            for line in node.ask("CLUSTER", "NODES").split("\n")
+            if "myself" in line
+        ]
+        ranges = [r.split("-") for r in mine[0].split()[8:]]
+        if "master" in mine[0] and any(int(r[0]) <= slot <= int(r[-1]) for r in ranges):
+            return node
+    return None
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """A cluster whose slots may be moved."""
+    with cluster(tmp_path) as nodes:
+        yield nodes
+
+
+async def test_while_a_slot_moves_its_sessions_wait_and_stay_whole(
+    moving: list[RedisServer],
+) -> None:
+    nodes = moving
+    store = await RedisStore.open(cluster_servers(nodes))
+    await opened(store)
+    await store.append("s", [said("before")])
+    slot = str(slot_of(partition_of("s")))
+    here = owner(nodes, "s")
+    assert here
+    there = next(node for node in nodes if node is not here)
+    ids = {node.port: node.ask("CLUSTER", "MYID") for node in nodes}
+    there.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here.port])
+    here.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[there.port])
+    with pytest.raises(StoreUnavailableError):
+        await store.append("s", [said("refused")])
+    keys = here.ask("CLUSTER", "GETKEYSINSLOT", slot, "1000").split("\n")
+    move = (there.address.host, str(there.port), "", "0", "5000", "KEYS")
+    rest = [key for key in keys if not key.endswith((":s:s", ":partition"))]
+    here.ask("MIGRATE", *move, *[key for key in keys if key not in rest])
+    assert (await store.get("s")).last == 1
+    with pytest.raises(StoreUnavailableError):
+        await store.append("s", [said("refused")])
+    here.ask("MIGRATE", *move, *rest)
+    for node in (there, here):
+        node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[there.port])
+    await store.append("s", [said("after")])
+    assert [e.text for e in await store.read("s", 0)] == ["before", "after"]
+    await store.close()
+
+
+# --- refusing to start -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "durability", "reason"),
+    [
+        ((), "relaxed", "appendonly yes"),
+        (("--appendonly", "yes"), "durable", "appendfsync always"),
+        (
+            (*SAFE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            "relaxed",
+            "noeviction",
+        ),
+    ],
+)
+async def test_a_server_that_would_lose_chats_is_refused(
+    tmp_path: Path, options: tuple[str, ...], durability: str, reason: str
+) -> None:
+    known = Durability(durability)
+    with running(tmp_path, *options) as server:
+        if known is Durability.DURABLE and server.version >= (7, 2):
+            store = await RedisStore.open(server.servers, durability=known)
+        else:
+            with pytest.raises(UnsuitableServerError, match=reason):
+                await RedisStore.open(server.servers, durability=known)
+            store = await RedisStore.open(
+                server.servers, durability=known, allow_volatile=True
+            )
+        await opened(store)
+        assert (await store.append("s", [said()])).position == 1
+        await store.close()
+
+
+async def test_where_config_is_forbidden_the_server_tells_what_it_can(
+    server: RedisServer,
+) -> None:
+    _, _, rules = PAGE.read_text("utf-8").partition("ACL SETUSER chat on >password ")
+    words = rules.partition("\n")[0].split()
+    server.ask("ACL", "SETUSER", "chat", "on", ">password", *words)
+    login = Login(user="chat", password="password")
+    servers = replace(server.servers, login=login)
+    store = await RedisStore.open(servers)
+    await opened(store)
+    await store.close()
+    server.ask("ACL", "SETUSER", "chat", "-config|get")
+    if server.version < (7, 2):
+        with pytest.raises(UnsuitableServerError, match="appendfsync"):
+            await RedisStore.open(servers)
+    store = await RedisStore.open(servers, durability=Durability.RELAXED)
+    assert (await store.append("s", [said()])).position == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("login", [Login(), Login(user="chat", password="wrong")])
+async def test_a_wrong_password_is_told_and_not_shown(
+    server: RedisServer, login: Login
+) -> None:
+    server.ask("ACL", "SETUSER", "default", "off")
+    with pytest.raises(StoreError) as refused:
+        await RedisStore.open(replace(server.servers, login=login))
+    assert "password" in str(refused.value)
+    assert "wrong" not in str(refused.value).replace("may be wrong", "")
+
+
+async def test_a_newer_layout_is_refused_and_left_alone(server: RedisServer) -> None:
+    key = Keys("chat").layout
+    server.ask("SET", key, str(LAYOUT + 1))
+    with pytest.raises(NewerLayoutError, match="use the newer program"):
+        await RedisStore.open(server.servers)
+    assert server.ask("KEYS", "*") == key
+    assert TAGS[0] in key
+
+
+async def test_a_cluster_is_not_taken_for_a_server_nor_the_other_way_round(
+    server: RedisServer, redis_cluster: Servers
+) -> None:
+    alone = replace(redis_cluster, cluster=False)
+    with pytest.raises(UnsuitableServerError, match=r"redis\+cluster://"):
+        await RedisStore.open(alone)
+    with pytest.raises(UnsuitableServerError, match="redis://"):
+        await RedisStore.open(replace(server.servers, cluster=True))
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator[Address]:
+    """A server that speaks something else."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    yield Address(host, port)
+    listener.close()
+
+
+async def test_a_server_of_another_kind_is_refused(stranger: Address) -> None:
+    servers = Servers(addresses=(stranger,), login=LOGIN)
+    with pytest.raises(StoreUnavailableError, match="protocol of Redis"):
+        await RedisStore.open(servers)
+
+
+async def test_nobody_at_all_is_told(stranger: Address) -> None:
+    nobody = Address("127.0.0.1", 1)
+    with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+        await RedisStore.open(Servers(addresses=(nobody,), login=LOGIN))
+
+
+# --- addresses -------------------------------------------------------------------
+
+
+def test_an_address_says_where_and_who() -> None:
+    servers = parse("redis://kim:a%40b@one,two:6380/3")
+    assert servers.addresses == (Address("one", 6379), Address("two", 6380))
+    assert servers.login == Login(user="kim", password="a@b", database=3)
+    assert not servers.cluster
+    servers = parse("rediss+cluster://[::1]:7000", "kim", "hidden")
+    assert servers.cluster
+    assert servers.addresses == (Address("::1", 7000),)
+    assert servers.login.tls
+    assert (servers.login.user, servers.login.password) == ("kim", "hidden")
+    assert "hidden" not in repr(servers)
+    with pytest.raises(StoreError):
+        parse("redis://one:port")
