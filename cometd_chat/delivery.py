@@ -144,7 +144,7 @@ class Delivery:
     """The cursors and mailboxes of all clients of this node.
 
     `max_reply` bounds the text of the entries in one response, in bytes; the rest
-    follows with the next poll. `each` is how cursors are read: `at_once` where there
+    follows with the next poll. It may be replaced at any time. `each` is how cursors are read: `at_once` where there
     is an event loop.
     """
 
@@ -159,7 +159,7 @@ class Delivery:
         self._store = store
         self._each = each
         self._mailboxes = mailboxes
-        self._max_reply = max_reply
+        self.max_reply = max_reply
         self._readers: dict[str, _Reader] = {}
         self._watchers: dict[str, dict[str, Cursor]] = {}
         self._rendered: tuple[object, Raw] = (None, Raw())
@@ -348,7 +348,7 @@ class Delivery:
         if not reader.ready:
             return self._mailboxes.take(client_id, ending=ending)
         events = self._mailboxes.take(client_id)
-        room = self._max_reply
+        room = self.max_reply
         for cursor in list(reader.ready.values()):
             if room <= 0:
                 break

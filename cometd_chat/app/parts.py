@@ -186,6 +186,7 @@ class Chat:
         self.server.options = bayeux_options(config)
         self.broadcast.rules = broadcast_rules(config)
         self.mailboxes.bounds = mailbox_bounds(config)
+        self.delivery.max_reply = config.limits.reply
         self.sockets.max_sockets = config.limits.clients
         self._throttles.set_rate(config.bayeux.handshakes_per_second)
         self._reload_texts()

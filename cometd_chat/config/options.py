@@ -383,7 +383,6 @@ class LimitOptions:
         size(KIB, 16 * MIB),
         256 * KIB,
         "Size at which a reply is cut; the rest follows with the next poll.",
-        reload=Reload.RESTART,
     )
     clients: int = option(
         integer(1, 10_000_000, "clients"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cometd_chat.app import Node
 from cometd_chat.config import Config, Reload, changes, loads
-from tests.clients.raw import BayeuxClient
+from tests.clients.raw import BayeuxClient, V1Chat
 from tests.clients.ws import SocketClient, upgrade
 
 
@@ -58,3 +58,25 @@ def test_the_cookie_stays_until_the_next_start(tmp_path: Path) -> None:
         "browser_cookie": Reload.RESTART,
         "browser_cookie_partitioned": Reload.RESTART,
     }
+
+
+async def test_replies_are_cut_at_the_new_size(tmp_path: Path) -> None:
+    async with (
+        Node(config(tmp_path)) as node,
+        V1Chat(f"{node.url}/genesys") as chat,
+    ):
+        await chat.start(notify_by="comet")
+        for number in range(4):
+            await chat.send(f"{number} {'x' * 600}")
+        whole = await fetched_at_once(node, chat)
+        node.replace(config(tmp_path, "[limits]\nreply = 1KiB\n"))
+        assert 0 < await fetched_at_once(node, chat) < whole
+
+
+async def fetched_at_once(node: Node, chat: V1Chat) -> int:
+    """Return how many entries the answer to the first poll of an app brings."""
+    async with BayeuxClient(f"{node.url}/cometd") as app:
+        await app.handshake(ext={"serviceId": chat.service_id})
+        await app.subscribe("/_genesys")
+        await app.connect()
+        return sum(len(e["data"]["message"]["transcriptToShow"]) for e in app.events)

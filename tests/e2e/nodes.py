@@ -47,10 +47,20 @@ def _chats(node: Node | Pair) -> list[Chat]:
 
 def known(node: Node | Pair, client_id: str) -> Client:
     """Return the client as the server has it."""
-    found = [chat.server.client(client_id) for chat in _chats(node)]
-    client = next(filter(None, found))
+    client = _find(node, client_id)
     assert client is not None
     return client
+
+
+def _find(node: Node | Pair, client_id: str) -> Client | None:
+    """Return the client; None also while it is between two nodes."""
+    found = (chat.server.client(client_id) for chat in _chats(node))
+    return next(filter(None, found), None)
+
+
+async def silent(node: Node | Pair, client_id: str) -> None:
+    """Wait until the server has noticed that the client does not poll any more."""
+    await until(lambda: (client := _find(node, client_id)) and client.silent)
 
 
 def subscribers(node: Node | Pair, channel: str) -> set[str]:
@@ -66,7 +76,7 @@ async def holding(node: Node | Pair, client_id: str) -> None:
 
 async def answered(node: Node, client_id: str) -> None:
     """Wait until the connect of this client was answered."""
-    await until(lambda: known(node, client_id).poll is None)
+    await until(lambda: (client := _find(node, client_id)) and client.poll is None)
 
 
 @asynccontextmanager

@@ -14,7 +14,6 @@ from cometd_chat.clock import SystemClock
 from cometd_chat.config import load
 from tests.clients.cometd_js import CometdJs
 from tests.clients.raw import BayeuxClient, Json, V1Chat
-from tests.web.conftest import until
 from tests.web.transports import Mover, Way
 
 from .conftest import ServerProcess, agent_token, free_port
@@ -33,6 +32,7 @@ from .nodes import (
     publish,
     rows,
     say,
+    silent,
     texts,
 )
 
@@ -310,7 +310,7 @@ async def test_of_two_phones_each_gets_all_and_the_last_one_counts(
                 gone = await client_id(two)
                 # The customer was away until the first phone came.
                 heard = len(agent.notices(chat.session_id))
-            await until(lambda: known(node, gone).silent)
+            await silent(node, gone)
             await say(agent, chat, "c")
             await one.wait_for(lambda: texts(one) == ["a", "b", "c"])
             assert len(agent.notices(chat.session_id)) == heard
