@@ -144,8 +144,8 @@ class Delivery:
     """The cursors and mailboxes of all clients of this node.
 
     `max_reply` bounds the text of the entries in one response, in bytes; the rest
-    follows with the next poll. It may be replaced at any time. `each` is how cursors are read: `at_once` where there
-    is an event loop.
+    follows with the next poll; it may be replaced at any time. `each` is how cursors
+    are read: `at_once` where there is an event loop.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from cometd_chat import bayeux
 from cometd_chat.chat import (
+    FORWARDED_FOR,
     Agents,
     ChatApplication,
     Customers,
@@ -79,7 +80,7 @@ class Chat:
         self.application = ChatApplication(
             self.customers, self.agents, self.delivery, self.broadcast, auth, clock
         )
-        self._throttles = Throttles(config.bayeux.handshakes_per_second)
+        self._throttles = Throttles(config.bayeux.handshakes_per_second, auth.caller)
         self.endpoint = CometdEndpoint(
             self.server,
             self.application,
@@ -157,7 +158,7 @@ class Chat:
             addresses,
             origins,
             self.clock,
-            headers=(*IDENTITY_HEADERS, IDEMPOTENCY_KEY),
+            headers=(*IDENTITY_HEADERS, FORWARDED_FOR, IDEMPOTENCY_KEY),
             calls=self._calls,
         )
         return Front(

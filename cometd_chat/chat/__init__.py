@@ -4,6 +4,7 @@ from .agents import Agents
 from .application import ChatApplication
 from .customers import Customers, Transcript, new_id
 from .identity import (
+    FORWARDED_FOR,
     Agent,
     AuthHook,
     Customer,
@@ -15,6 +16,7 @@ from .presence import Presence
 from .sessions import Sessions
 
 __all__ = [
+    "FORWARDED_FOR",
     "Agent",
     "Agents",
     "AuthHook",

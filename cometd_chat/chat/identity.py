@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import jwt
 
 from cometd_chat.bayeux import Peer
-from cometd_chat.config import LiveConfig
+from cometd_chat.config import LiveConfig, Network
 from cometd_chat.gms.values import fault
 from cometd_chat.model import Role
 
@@ -20,6 +20,9 @@ LEEWAY = 30
 
 MAX_USER = 256
 """Longest name of a user or an agent in bytes of UTF-8."""
+
+FORWARDED_FOR = "X-Forwarded-For"
+"""Header field in which each proxy names whom it speaks for, behind the others."""
 
 # PyJWT takes tokens and key sets of wrong shapes, and keys that do not belong to the
 # algorithm of a token, for mistakes of its caller.
@@ -120,9 +123,22 @@ class TokenAuth:
             auth = config.auth
             claims = _verify(header, auth.customer_secret, auth.customer_jwks)
             return _sound(claims["sub"], "sub")
-        if not _trusted(peer.address, config.server.trusted_proxies):
+        proxies = config.server.trusted_proxies
+        if proxies and not _among(peer.address, proxies):
             return ""
         return _sound(header, "gms_user")
+
+    def caller(self, peer: Peer) -> str:
+        """Return the address that a request came from.
+
+        That of the peer, unless it is a trusted proxy: then the last one in
+        `X-Forwarded-For` that is none, for whatever stands before it may be invented.
+        """
+        proxies, address = self._live.current.server.trusted_proxies, peer.address
+        hops = peer.headers.get(FORWARDED_FOR, "").split(",") if proxies else []
+        while hops and _among(address, proxies):
+            address = hops.pop().strip() or address
+        return address
 
 
 def make_agent_token(secret: str, claims: Mapping[str, Any]) -> str:
@@ -189,17 +205,11 @@ def _services(names: object) -> frozenset[str]:
     return frozenset(names)
 
 
-def _trusted(
-    address: str,
-    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
-) -> bool:
-    """Tell whether this peer may set `gms_user`: any, or only the proxies named."""
-    if not proxies:
-        return True
+def _among(address: str, networks: tuple[Network, ...]) -> bool:
     try:
         peer = ipaddress.ip_address(address)
     except ValueError:
         return False
     # What a socket for both families shows of an IPv4 peer (RFC 4291 §2.5.5.2).
     peer = getattr(peer, "ipv4_mapped", None) or peer
-    return any(peer in network for network in proxies)
+    return any(peer in network for network in networks)

@@ -26,6 +26,7 @@ from cometd_chat.config.pages import (
     render_sample,
     render_show,
 )
+from cometd_chat.config.places import Network
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.resolve import Config
 from cometd_chat.config.table import Reload
@@ -41,6 +42,7 @@ __all__ = [
     "LiveConfig",
     "Loaded",
     "LogOptions",
+    "Network",
     "Origin",
     "Origins",
     "Problem",

@@ -67,7 +67,8 @@ class ServerOptions:
     trusted_proxies: tuple[Network, ...] = option(
         NETWORKS,
         (),
-        "Networks of the reverse proxies from which the header gms_user is believed.",
+        "Networks of the reverse proxies whose headers gms_user and X-Forwarded-For "
+        "are believed.",
     )
     allowed_origins: tuple[str, ...] = option(
         ORIGINS,
@@ -212,8 +213,8 @@ class BayeuxOptions:
     handshakes_per_second: int = option(
         integer(1, 1_000_000, "handshakes"),
         500,
-        "Handshakes answered at once; more have to wait a little, so that clients "
-        "do not all come back to a restarted server in the same moment.",
+        "Handshakes of one address answered at once; more have to wait a little, so "
+        "that clients do not all come back to a restarted server in the same moment.",
     )
     sweep_period: float = option(
         duration(0.05, 60),

@@ -10,6 +10,7 @@ from yarl import URL
 from cometd_chat.bayeux import Peer
 
 from .parameters import read_parameters
+from .peers import peer_of
 
 
 class Reply(NamedTuple):
@@ -52,7 +53,7 @@ class WebCall:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self.service = request.match_info.get("service", "")
-        self.peer = Peer(headers=request.headers, address=request.remote or "")
+        self.peer = peer_of(request)
 
     @property
     def url(self) -> URL:

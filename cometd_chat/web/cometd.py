@@ -322,13 +322,13 @@ class CometdEndpoint:
 
     async def _advised(self, reply: bayeux.Reply, peer: bayeux.Peer) -> bayeux.Reply:
         """Return a reply that makes its reader come back at once, when it may."""
-        await self._throttle.wait(peer.address, self._clock.monotonic())
+        await self._throttle.wait(peer, self._clock.monotonic())
         return reply
 
     async def _handshake(
         self, message: bayeux.Message, peer: bayeux.Peer
     ) -> bayeux.Reply:
-        await self._throttle.wait(peer.address, self._clock.monotonic())
+        await self._throttle.wait(peer, self._clock.monotonic())
         try:
             identity = await self._application.handshake(message, peer)
         except bayeux.RefusedError as exc:

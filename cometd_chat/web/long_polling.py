@@ -17,6 +17,7 @@ from .cometd import CometdEndpoint
 from .elsewhere import Item
 from .exchange import DISPLACED, HttpExchange
 from .limits import read_body
+from .peers import peer_of
 
 CALLBACK = "jsonpcallback"
 """Name of the function where the request gives none (Bayeux 1.0)."""
@@ -72,9 +73,7 @@ class HttpTransports:
     ) -> web.StreamResponse:
         known = request.cookies.get(COOKIE, "")
         browser = "" if self.cookie is None else self.cookie.browser(known, batch)
-        peer = bayeux.Peer(
-            headers=request.headers, address=request.remote or "", browser=browser
-        )
+        peer = peer_of(request, browser)
         self.endpoint.watch(exchange)
         try:
             if (work := self.endpoint.serve(exchange, batch, peer)) is not None:

@@ -6,6 +6,9 @@ Advice cannot spread them, for some clients read its `interval` in other units.
 """
 
 import asyncio
+from collections.abc import Callable
+
+from cometd_chat.bayeux import Peer
 
 LONGEST = 5.0
 """Seconds that anybody waits at most, less than clients wait for an answer."""
@@ -38,10 +41,17 @@ class Throttle:
 
 
 class Throttles:
-    """A throttle for each address, so that one cannot delay the others."""
+    """A throttle for each address, so that one cannot delay the others.
 
-    def __init__(self, rate: float) -> None:
+    `address_of` tells the address that a request came from: whoever connects, unless
+    something better is known.
+    """
+
+    def __init__(
+        self, rate: float, address_of: Callable[[Peer], str] = lambda peer: peer.address
+    ) -> None:
         self._rate = rate
+        self._address_of = address_of
         self._throttles: dict[str, Throttle] = {}
 
     def set_rate(self, rate: float) -> None:
@@ -53,8 +63,9 @@ class Throttles:
     def __len__(self) -> int:
         return len(self._throttles)
 
-    async def wait(self, address: str, now: float) -> None:
+    async def wait(self, peer: Peer, now: float) -> None:
         """Wait for the turn of a call that came at `now` (monotonic seconds)."""
+        address = self._address_of(peer)
         if len(self._throttles) >= MOST:
             kept = self._throttles.items()
             self._throttles = {a: t for a, t in kept if not t.idle(now)}

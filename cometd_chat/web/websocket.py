@@ -20,6 +20,7 @@ from cometd_chat import bayeux
 
 from .cometd import CometdEndpoint
 from .exchange import Exchange
+from .peers import peer_of
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Socket:
     ) -> None:
         self._ws = ws
         self._transport = request.transport
-        self._peer = bayeux.Peer(headers=request.headers, address=request.remote or "")
+        self._peer = peer_of(request)
         self._endpoint = endpoint
         self._limits = limits
         self._outgoing: asyncio.Queue[Response] = asyncio.Queue()

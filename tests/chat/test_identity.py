@@ -11,7 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cometd_chat.bayeux import Peer
-from cometd_chat.chat import Agent, IdentityError, TokenAuth, make_agent_token
+from cometd_chat.chat import (
+    FORWARDED_FOR,
+    Agent,
+    IdentityError,
+    TokenAuth,
+    make_agent_token,
+)
 from cometd_chat.config import Config, LiveConfig, loads
 from cometd_chat.model import Role
 from tests.chat.world import SECRET, configured
@@ -256,3 +262,23 @@ def test_only_trusted_proxies_may_name_the_user(address, trusted):
         "[server]\ntrusted_proxies = 10.0.0.0/8, fd00::/8\n[auth]\ngms_user=trusted"
     )
     assert tokens.user(of("kim", address)) == ("kim" if trusted else "")
+
+
+@pytest.mark.parametrize(
+    ("address", "forwarded", "caller"),
+    [
+        ("10.1.2.3", "192.0.2.7", "192.0.2.7"),
+        ("10.1.2.3", "192.0.2.7, 10.9.9.9", "192.0.2.7"),
+        ("10.1.2.3", "6.6.6.6, 192.0.2.7,10.9.9.9", "192.0.2.7"),
+        ("10.1.2.3", "10.9.9.9", "10.9.9.9"),
+        ("10.1.2.3", "unknown", "unknown"),
+        ("10.1.2.3", "192.0.2.7, ", "192.0.2.7"),
+        ("10.1.2.3", "", "10.1.2.3"),
+        ("11.1.2.3", "192.0.2.7", "11.1.2.3"),
+        ("", "192.0.2.7", ""),
+    ],
+)
+def test_only_trusted_proxies_may_name_the_caller(address, forwarded, caller):
+    peer = Peer(headers={FORWARDED_FOR: forwarded}, address=address)
+    assert auth("[server]\ntrusted_proxies = 10.0.0.0/8").caller(peer) == caller
+    assert auth().caller(peer) == address

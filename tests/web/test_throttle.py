@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from cometd_chat.bayeux import Peer
 from cometd_chat.web.throttle import LONGEST, MOST, Throttle, Throttles
 
 
@@ -53,10 +54,14 @@ def test_a_rate_below_one_per_second_works_too() -> None:
     assert delays(throttle, 3) == [1.0, 3.0, LONGEST]
 
 
+def peer(address: str) -> Peer:
+    return Peer(headers={}, address=address)
+
+
 async def test_a_call_waits_for_its_turn() -> None:
     throttle = Throttles(20)
     begun = time.monotonic()
-    await asyncio.gather(*(throttle.wait("a", begun) for _ in range(24)))
+    await asyncio.gather(*(throttle.wait(peer("a"), begun) for _ in range(24)))
     assert 0.2 <= time.monotonic() - begun < 2.0
 
 
@@ -64,7 +69,7 @@ async def test_one_address_does_not_delay_another() -> None:
     throttles = Throttles(1)
     now = asyncio.get_running_loop().time()
     for address in range(MOST):
-        await throttles.wait(str(address), now)
+        await throttles.wait(peer(str(address)), now)
     assert asyncio.get_running_loop().time() - now < LONGEST
-    await throttles.wait("later", now + 10)
+    await throttles.wait(peer("later"), now + 10)
     assert len(throttles) == 1, "those that are quiet are forgotten"
