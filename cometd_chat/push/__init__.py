@@ -34,7 +34,8 @@ class Notification:
     `id` is a UUID, the same on each try. `chat` names the chat to the app (the v1
     service id), `position` is the newest entry told about. `lines` are the unheard
     entries, oldest first; a provider leaves the oldest out when they do not fit.
-    `badge` None leaves the badge alone; `silent` shows nothing, it only sets the
+    `badge` None leaves the badge alone, and is `counted` anew when the push is sent
+    unless the options fix it; `silent` shows nothing, it only sets the
     badge; `bare` names chat and position, with words only where a service shows
     nothing without them. `expires_at` is wall time in seconds. `apns`, `android` and
     `webpush` are passed through to these services.
@@ -50,6 +51,7 @@ class Notification:
     loc_args: tuple[str, ...] = field(default=(), repr=False)
     lines: tuple[Line, ...] = ()
     badge: int | None = None
+    counted: bool = False
     sound: str = ""
     ext: str = field(default="", repr=False)
     category: str = ""
@@ -73,10 +75,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now: try again, not before `after` seconds if the service said so."""
+    """Not now: try again, not before `after` seconds if the service said so.
+
+    `device`: this device gets too much, and all that is for it has to wait.
+    """
 
     reason: str
     after: float | None = None
+    device: bool = False
 
 
 @dataclass(frozen=True, slots=True)

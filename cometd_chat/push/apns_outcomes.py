@@ -77,13 +77,14 @@ def _misconfigured(reply: Reply, _now: float) -> Outcome:
     return Misconfigured(_reason(reply))
 
 
-def _later(least: float = 0) -> _Verdict:
-    """Try again when the server says, but not before `least` seconds."""
+def _later(least: float = 0, *, device: bool = False) -> _Verdict:
+    """Try again when the server says, but not before `least` seconds; `device`: what
+    else is for the device has to wait as well."""
 
     def verdict(reply: Reply, now: float) -> Outcome:
         told = seconds_until(reply.retry_after, now)
         after = max(least, told or 0)
-        return Retry(_reason(reply), after or None)
+        return Retry(_reason(reply), after or None, device)
 
     return verdict
 
@@ -106,7 +107,7 @@ _BY_REASON: Mapping[str, _Verdict] = MappingProxyType(
         "MissingProviderToken": _misconfigured,
         "UnrelatedKeyIdInToken": _misconfigured,
         "TooManyProviderTokenUpdates": _later(60),
-        "TooManyRequests": _later(60),
+        "TooManyRequests": _later(60, device=True),
     }
 )
 """What Apple's words mean ("Handling notification responses from APNs")."""

@@ -138,6 +138,7 @@ def compose(
         body=words.body,
         lines=_lines(occasion.entries) if full else (),
         badge=occasion.badge if options.apple_badge is None else options.apple_badge,
+        counted=options.apple_badge is None,
         sound=wish.sound or options.apple_sound,
         ext=wish.ext,
         category=options.apple_category,
@@ -188,6 +189,7 @@ def _correction(session: Session, receiver: Receiver, badge: int, now: float) ->
         position=session.announced,
         body="",
         badge=badge,
+        counted=True,
         silent=True,
         expires_at=begin + LIFE_OF_BADGE,
     )

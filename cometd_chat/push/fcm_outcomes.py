@@ -17,7 +17,8 @@ QUOTA_PAUSE = 60.0
 
 VERDICTS: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (messaging.UnregisteredError, Verdict.DEAD),
-    (messaging.SenderIdMismatchError, Verdict.DEAD),
+    # Of another project: its devices are, or our account is.
+    (messaging.SenderIdMismatchError, Verdict.DOUBTFUL),
     # Google cannot reach Apple or a browser with the key that Firebase was given.
     (messaging.ThirdPartyAuthError, Verdict.MISCONFIGURED),
     # Without a code of FCM these speak of the project, not of the device.
@@ -43,7 +44,7 @@ def judged(error: Exception, now: float) -> Outcome:
     verdict = next(verdict for kind, verdict in VERDICTS if isinstance(error, kind))
     response = getattr(error, "http_response", None)
     if verdict is Verdict.DROPPED and _blames_target(response):
-        verdict = Verdict.DEAD
+        verdict = Verdict.DOUBTFUL
     return outcome(verdict, f"FCM: {type(error).__name__}", _pause(error, now))
 
 

@@ -22,6 +22,7 @@ class Verdict(Enum):
     DELIVERED = "delivered"
     RETRY = "retry"
     DEAD = "dead"
+    DOUBTFUL = "dead, unless the fault is ours"
     DROPPED = "dropped"
     MISCONFIGURED = "misconfigured"
 
@@ -35,6 +36,8 @@ def outcome(verdict: Verdict, reason: str, after: float | None = None) -> Outcom
             return Retry(reason, after)
         case Verdict.DEAD:
             return DeadDevice(reason)
+        case Verdict.DOUBTFUL:
+            return DeadDevice(reason, doubtful=True)
         case Verdict.DROPPED:
             return Dropped(reason)
         case Verdict.MISCONFIGURED:

@@ -7,24 +7,23 @@ them to their providers. A job is lent with a lease: if its worker dies, another
 sends it, under the same id. The customer's presence is looked at once more when a
 job is taken.
 
-Providers are kept apart: each has its own places in flight and its own breaker, so
-that one that hangs or refuses everything takes nothing from the others.
+Providers are kept apart (`lanes.py`): one that hangs or refuses everything takes
+nothing from the others.
 """
 
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from msgspec import json
+from msgspec import MsgspecError, json
 
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.model import Device, Entry, Job, Session
-from cometd_chat.store import Due, Store, StoreError
+from cometd_chat.store import Due, Store, StoreError, StoreUnavailableError
 
 from . import (
     DeadDevice,
@@ -43,6 +42,8 @@ from .compose import (
     receivers,
     together_until,
 )
+from .lanes import Lane
+from .quiet import quiet_until
 from .wording import Texts
 
 log = logging.getLogger(__name__)
@@ -62,17 +63,16 @@ AT_A_TIME = 20
 LAST_WORDS = 5.0
 """Seconds that pushes under way have when the server stops."""
 
-AT_ONCE = 50
-"""Pushes of one provider that may be under way at the same time."""
-
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 3600.0
-"""Seconds before the second try, and at most between two."""
+"""Seconds before the second try, and at most between two unless the service wants more.
+"""
 
 BREAK = 60.0
 """Seconds for which a provider that refuses our credentials is left alone."""
 
-SPIKE_SAMPLE, SPIKE_SHARE = 50, 0.2
-"""Of so many devices so great a share may be dead; more is a fault of our own."""
+NOTING = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between the tries to note that a push is done with: longer than a store is
+away for a moment, and together shorter than what a send leaves of a lease."""
 
 
 class Senders(Protocol):
@@ -85,44 +85,33 @@ class Senders(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One provider's pushes under way, and how it has been doing."""
-
-    running: set[asyncio.Task[None]] = field(default_factory=set)
-    broken_until: float = 0.0
-    verdicts: deque[bool] = field(default_factory=lambda: deque(maxlen=SPIKE_SAMPLE))
-
-    @property
-    def room(self) -> int:
-        return AT_ONCE - len(self.running)
-
-    def spike(self) -> bool:
-        """Tell whether too many devices at once are said to be dead."""
-        dead = sum(self.verdicts)
-        return len(self.verdicts) >= 10 and dead > SPIKE_SHARE * len(self.verdicts)
-
-
 class PushWorker:
     """Sends the pushes that are due; any number of workers may share a store."""
 
     def __init__(
-        self, store: Store, providers: Senders, clock: Clock, live: LiveConfig
+        self,
+        store: Store,
+        providers: Senders,
+        clock: Clock,
+        live: LiveConfig,
+        *,
+        noting: Sequence[float] = NOTING,
     ) -> None:
         self._store = store
         self._providers = providers
         self._clock = clock
         self._live = live
-        self._lanes: dict[str, _Lane] = {}
+        self._noting = noting
+        self._lanes: dict[str, Lane] = {}
         self.texts: Texts = {}
 
     async def announce(self) -> None:
         """Leave jobs for everybody who is due; call it often."""
         for service in await self._store.unheard_services():
             delay = self._live.current.service(service).client_timeout_notification
-            now = self._clock.time()
             more = True
             while more:
+                now = self._clock.time()
                 found = await self._store.claim_due(
                     service, now, delay, ANNOUNCING, AT_A_TIME
                 )
@@ -142,13 +131,15 @@ class PushWorker:
 
     async def send(self) -> None:
         """Begin to send what is ready; call it often. Returns before it is sent."""
-        now = self._clock.time()
         for sender in await self._store.job_providers():
-            lane = self._lanes.setdefault(sender, _Lane())
-            if lane.room <= 0 or now < lane.broken_until:
+            lane, now = self._lanes.setdefault(sender, Lane()), self._clock.time()
+            if not (room := lane.room(now)):
                 continue
-            for job in await self._store.claim_jobs(sender, now, LEASE, lane.room):
-                task = asyncio.create_task(self._guarded(lane, job))
+            jobs = await self._store.claim_jobs(sender, now, LEASE, room)
+            badges = await self._badges(jobs)
+            for job in jobs:
+                badge = badges.get(job.session_id)
+                task = asyncio.create_task(self._guarded(lane, job, badge))
                 lane.running.add(task)
                 task.add_done_callback(lane.running.discard)
 
@@ -209,19 +200,56 @@ class PushWorker:
             heard = page[-1].position
         return found
 
-    async def _guarded(self, lane: _Lane, job: Job) -> None:
+    async def _badges(self, jobs: Sequence[Job]) -> dict[str, int]:
+        """Count the badges of the jobs' sessions, for pushes may have waited long."""
+        names = list(dict.fromkeys(job.session_id for job in jobs))
+        counts = await asyncio.gather(
+            *map(self._store.badge, names), return_exceptions=True
+        )
+        found = zip(names, counts, strict=True)
+        return {name: count for name, count in found if isinstance(count, int)}
+
+    async def _guarded(self, lane: Lane, job: Job, badge: int | None) -> None:
         try:
-            notification = json.decode(job.content, type=Notification)
-            if self._wanted(notification):
-                await self._settle(lane, job, await self._send(job, notification))
-            else:
-                await self._store.finish_job(job)
+            await self._deliver(lane, job, badge)
         except StoreError:
             log.warning("the outcome of a push cannot be stored; it may be repeated")
 
-    def _wanted(self, notification: Notification) -> bool:
-        """Tell whether the service still has pushes: an admin may switch them off."""
-        return self._live.current.service(notification.service).push
+    async def _deliver(self, lane: Lane, job: Job, badge: int | None) -> None:
+        try:
+            notification = json.decode(job.content, type=Notification)
+        except MsgspecError:
+            log.error("a push of %s cannot be read, and is dropped", job.provider)
+            await self._finish(job)
+            return
+        if not self._wanted(job, notification):
+            await self._finish(job)
+            return
+        now, device = self._clock.time(), job.device
+        until = quiet_until(device.quiet, device.zone, now)
+        if (until := max(until, lane.held_until(device.id))) > now:
+            await self._store.retry_job(job, until)
+            return
+        if notification.counted and badge is not None:
+            notification = replace(notification, badge=badge)
+        await self._settle(lane, job, await self._send(job, notification))
+
+    def _wanted(self, job: Job, notification: Notification) -> bool:
+        """Tell whether there still are such pushes: an admin may switch them off."""
+        config = self._live.current
+        on = job.device.type in config.push.push_enabled
+        return on and config.service(notification.service).push
+
+    async def _finish(self, job: Job, sent_at: float | None = None) -> None:
+        """Note that the job is done with, or it will be sent again."""
+        for pause in self._noting:
+            try:
+                await self._store.finish_job(job, sent_at)
+            except StoreUnavailableError:
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._store.finish_job(job, sent_at)
 
     async def _send(self, job: Job, notification: Notification) -> Outcome:
         try:
@@ -242,38 +270,43 @@ class PushWorker:
     async def _given(self, job: Job, notification: Notification) -> Outcome:
         return await self._providers.send(job.provider, job.device, notification)
 
-    async def _settle(self, lane: _Lane, job: Job, outcome: Outcome) -> None:
+    async def _settle(self, lane: Lane, job: Job, outcome: Outcome) -> None:
         now = self._clock.time()
-        if not job.attempts:  # a device that is tried again is still one device
-            lane.verdicts.append(isinstance(outcome, DeadDevice) and outcome.doubtful)
+        lane.note(job, outcome)
         match outcome:
             case Delivered():
-                await self._store.finish_job(job, now)
-            case Retry(after=after):
-                pause = max(min(after or 0.0, LONGEST_PAUSE), _pause(job.attempts))
-                await self._store.retry_job(job, now + pause)
+                await self._finish(job, now)
+            case Retry(after=after, device=device):
+                until = now + max(after or 0.0, _pause(job.attempts))
+                if device:
+                    lane.hold(job.device.id, until, now)
+                await self._store.retry_job(job, until)
             case DeadDevice():
                 await self._bury(lane, job, outcome)
             case Dropped(reason=reason):
                 log.error("a push to %s cannot be sent: %s", job.provider, reason)
-                await self._store.finish_job(job)
+                await self._finish(job)
             case Misconfigured(reason=reason):
                 if now >= lane.broken_until:
                     log.error("%s refuses our pushes: %s", job.provider, reason)
                     lane.broken_until = now + BREAK
                 await self._store.retry_job(job, lane.broken_until)
 
-    async def _bury(self, lane: _Lane, job: Job, dead: DeadDevice) -> None:
-        """Remove a dead device, unless so many are called dead that it must be our
-        own fault, such as the wrong app or environment: then it waits."""
-        if dead.doubtful and lane.spike():
-            log.error("%s refuses many devices: %s", job.provider, dead.reason)
+    async def _bury(self, lane: Lane, job: Job, dead: DeadDevice) -> None:
+        """Remove a device that is dead indeed; otherwise the push waits."""
+        device, removed = job.device, 0
+        if lane.believes(job, dead):
+            removed = await self._store.forget_device(
+                device.type, device.id, dead.since
+            )
+        if dead.doubtful:
+            told = "removed" if removed else "kept"
+            log.error("%s: device %s, %s", job.provider, told, dead.reason)
+        if removed:
+            await self._finish(job)
+        else:  # it was registered anew, or the fault may be ours
             pause = max(BREAK, _pause(job.attempts))
             await self._store.retry_job(job, self._clock.time() + pause)
-            return
-        device = job.device
-        await self._store.forget_device(device.type, device.id, dead.since)
-        await self._store.finish_job(job)
 
 
 def _pause(attempts: int) -> float:

@@ -1,7 +1,7 @@
 """A node without its sockets whose pushes are kept instead of sent."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,10 @@ class Office(World):
         self.sender = Recorder(self.clock)
         self.push = self.worker()
 
-    def worker(self) -> PushWorker:
-        """Return one more worker on the same store."""
+    def worker(self, noting: Sequence[float] = (0.0, 0.0)) -> PushWorker:
+        """Return one more worker on the same store; see `NOTING`."""
         seam: Any = self.store
-        return PushWorker(seam, self.sender, self.clock, self.live)
+        return PushWorker(seam, self.sender, self.clock, self.live, noting=noting)
 
     async def wait(self, seconds: float = 0.0) -> None:
         """Let time pass, then do a round of pushes."""

@@ -135,12 +135,12 @@ OUTCOMES: list[tuple[int, str, dict[str, Any], Outcome]] = [
         DeadDevice("ExpiredToken", GONE_AT / 1000),
     ),
     (410, "", {}, DeadDevice("status 410")),
-    (429, "TooManyRequests", {}, Retry("TooManyRequests", 60)),
+    (429, "TooManyRequests", {}, Retry("TooManyRequests", 60, device=True)),
     (
         429,
         "TooManyRequests",
         {"headers": {"retry-after": "90"}},
-        Retry("TooManyRequests", 90),
+        Retry("TooManyRequests", 90, device=True),
     ),
     (
         429,

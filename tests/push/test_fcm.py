@@ -132,7 +132,7 @@ async def test_what_an_admin_passes_through_arrives_as_it_was(tmp_path: Path) ->
     assert android["notification"]["color"] == "#ff0000"
 
 
-BLAMED = DeadDevice("FCM: InvalidArgumentError")
+BLAMED = DeadDevice("FCM: InvalidArgumentError", doubtful=True)
 OURS = Dropped("FCM: InvalidArgumentError")
 
 
@@ -145,7 +145,7 @@ OURS = Dropped("FCM: InvalidArgumentError")
         ),
         (
             fault(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"),
-            DeadDevice("FCM: SenderIdMismatchError"),
+            DeadDevice("FCM: SenderIdMismatchError", doubtful=True),
         ),
         (fault(404, "NOT_FOUND"), Misconfigured("FCM: NotFoundError")),
         (fault(403, "PERMISSION_DENIED"), Misconfigured("FCM: PermissionDeniedError")),

@@ -1,15 +1,17 @@
 """Who is pushed, when, and what becomes of it: the worker on a real store."""
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from cometd_chat.model import Device, Draft, EntryKind, Role
+from cometd_chat.model import Device, Draft, EntryKind, Role, Session
 from cometd_chat.push import (
     DeadDevice,
     Delivered,
@@ -19,6 +21,7 @@ from cometd_chat.push import (
     Retry,
 )
 from cometd_chat.push import worker as module
+from cometd_chat.push.lanes import AT_ONCE, FAILING
 from tests.push.facts import at
 from tests.push.office import CONFIG, Office, office, says
 from tests.web.conftest import until
@@ -250,31 +253,115 @@ async def test_a_device_registered_after_it_was_said_to_be_dead_stays(
     assert [d.id for d in (await here.session(session)).devices] == ["new"]
 
 
-async def test_one_doubtful_death_is_believed_and_many_are_not(here: Office) -> None:
-    session, ann = await here.away("alone", user="alone")
-    here.sender.say["alone"] = [DeadDevice("bad token", doubtful=True)]
+BAD = DeadDevice("bad token", doubtful=True)
+
+
+async def pushed(here: Office, *names: str) -> list[Session]:
+    """Let each of these devices be pushed to; return their chats."""
+    sessions = []
+    for name in names:
+        session, ann = await here.away(name, user=name)
+        await says(ann, session, "one")
+        sessions.append(session)
+    await here.wait()
+    return sessions
+
+
+async def lost(here: Office, sessions: Sequence[Session]) -> int:
+    """Return how many of the chats have no device any more."""
+    found = [await here.session(session) for session in sessions]
+    return sum(not session.devices for session in found)
+
+
+async def test_one_doubtful_death_is_believed_when_it_is_said_again(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    await pushed(here, *(f"good{n}" for n in range(20)))
+    here.sender.say["alone"] = [BAD]
+    sessions = await pushed(here, "alone")
+    assert await lost(here, sessions) == 0
+    await here.wait(60)
+    assert await lost(here, sessions) == 1
+    assert "device removed, bad token" in caplog.text
+    await here.wait(7200)
+    assert here.sender.devices.count("alone") == 2
+
+
+async def test_of_many_doubtful_deaths_none_is_believed(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The admin has set up the wrong app: all devices live on."""
+    names = [f"p{number}" for number in range(30)]
+    for name in names:
+        here.sender.say[name] = [BAD] * 3 + [Delivered()]
+    sessions = await pushed(here, *names)
+    await here.wait(60)
+    # A worker that has just begun knows even less.
+    here.push = here.worker()
+    await here.wait(60)
+    assert await lost(here, sessions) == 0
+    assert "device kept, bad token" in caplog.text
+    await here.wait(3600)
+    assert await here.store.job_providers() == []
+    assert len(here.sender.sent) == 4 * 30
+
+
+async def test_a_push_to_a_device_that_was_registered_anew_is_sent_again(
+    here: Office,
+) -> None:
+    session, ann = await here.away("new")
+    gone = DeadDevice("gone", since=here.clock.now - 60)
+    here.sender.say["new"] = [gone, Delivered()]
     await says(ann, session, "one")
     await here.wait()
-    assert (await here.session(session)).devices == ()
-    for number in range(20):
-        name = f"p{number}"
-        here.sender.say[name] = [Delivered()]
-        session, ann = await here.away(name, user=name)
+    await here.wait(60)
+    assert here.sender.texts == [["one"], ["one"]]
+
+
+async def test_a_device_that_gets_too_much_is_left_alone_for_a_while(
+    here: Office,
+) -> None:
+    session, ann = await here.away("phone")
+    await here.gives(session, device("tablet"))
+    here.sender.say["phone"] = [
+        Retry("slow down", after=60.0, device=True),
+        Delivered(),
+    ]
+    for text in ("one", "two", "three"):
+        await says(ann, session, text)
+        await here.wait(1)
+    assert here.sender.devices.count("phone") == 1
+    assert here.sender.devices.count("tablet") == 3
+    await here.wait(60)
+    assert here.sender.devices.count("phone") == 4
+
+
+async def test_a_provider_that_fails_gets_one_push_at_a_time_until_one_succeeds(
+    here: Office,
+) -> None:
+    here.sender.say[MAIN] = [Retry("no answer")] * FAILING + [Delivered()]
+    await pushed(here, *(f"p{n}" for n in range(FAILING)))
+    for number in range(5):
+        session, ann = await here.away(f"q{number}", user=f"q{number}")
         await says(ann, session, "one")
     await here.wait()
-    sessions = []
-    for number in range(20):
-        name = f"q{number}"
-        here.sender.say[name] = [DeadDevice("bad token", doubtful=True), Delivered()]
-        session, ann = await here.away(name, user=name)
-        await says(ann, session, "one")
-        await here.wait()
-        sessions.append(await here.session(session))
-    alive = [session for session in sessions if session.devices]
-    assert len(alive) >= 14
-    before = len(here.sender.sent)
-    await here.wait(60)
-    assert len(here.sender.sent) == before + len(alive)
+    assert len(here.sender.sent) == FAILING + 1
+    await here.wait()
+    assert len(here.sender.sent) == FAILING + 5
+
+
+async def test_a_push_that_cannot_be_read_is_dropped(
+    here: Office, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE job SET content = x'7b'")
+    await here.wait(1)
+    assert here.sender.sent == []
+    assert "cannot be read" in caplog.text
+    assert await here.store.job_providers() == []
 
 
 async def test_what_cannot_be_sent_is_dropped_and_the_device_stays(
@@ -338,6 +425,22 @@ async def test_an_outcome_that_cannot_be_stored_is_sent_again_by_id(
     assert "may be repeated" in caplog.text
 
 
+async def test_an_outcome_is_stored_when_the_store_is_back_in_a_moment(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    here.store.broken.add("finish_job")
+    here.push = here.worker(noting=[0.01] * 1000)
+    working = asyncio.create_task(here.round())
+    await until(lambda: "finish_job" in here.store.calls)
+    here.store.broken.clear()
+    await working
+    await here.wait(module.LEASE)
+    assert len(here.sender.sent) == 1
+    assert await here.store.job_providers() == []
+
+
 # Several workers, providers and devices
 
 
@@ -379,7 +482,7 @@ async def test_a_provider_that_hangs_takes_nothing_from_the_others(
         await says(ann, session, "one")
     await here.push.announce()
     await here.push.send()
-    await until(lambda: len(here.sender.sent) == module.AT_ONCE)
+    await until(lambda: len(here.sender.sent) == AT_ONCE)
     session, ann = await here.away("good", user="good")
     for text in ("one", "two"):
         await says(ann, session, f"good {text}")
@@ -535,6 +638,33 @@ async def test_quiet_hours_of_one_device_do_not_keep_another(here: Office) -> No
     assert here.sender.devices == ["awake", "asleep"]
 
 
+async def test_not_even_a_second_try_rings_in_the_quiet_hours(here: Office) -> None:
+    here.clock.now = at("2026-03-28 21:59:58")
+    session, ann = await here.away("u")
+    await here.gives(session, device("u", quiet="22:00-07:00", zone="Europe/Berlin"))
+    here.sender.say["u"] = [Retry("busy"), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    assert len(here.sender.sent) == 1
+    for _ in range(9):
+        await here.wait(3000)
+    assert len(here.sender.sent) == 1
+    await here.wait(3000)
+    assert len(here.sender.sent) == 2
+
+
+async def test_the_badge_is_that_of_the_moment_in_which_a_push_is_sent(
+    here: Office,
+) -> None:
+    session, ann = await here.away("phone")
+    here.sender.say["phone"] = [Retry("busy"), Delivered()]
+    for text in ("one", "two", "three"):
+        await says(ann, session, text)
+        await here.wait()
+    await here.wait(10)
+    assert [s.push.badge for s in here.sender.sent] == [1, 2, 3, 3]
+
+
 async def test_who_comes_back_in_the_quiet_hours_is_not_woken(here: Office) -> None:
     here.clock.now = at("2024-06-01T23:00:00")
     await asleep(here)
@@ -596,6 +726,16 @@ async def test_what_is_queued_when_pushes_are_switched_off_is_not_sent(
     await here.wait(1)
     here.configure(CONFIG)
     await here.wait(7200)
+    assert here.sender.sent == []
+    assert await here.store.job_providers() == []
+
+
+async def test_a_type_that_is_switched_off_loses_what_is_queued(here: Office) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    here.configure(CONFIG.replace("comet, customhttp, ios, fcm", ""))
+    await here.wait(1)
     assert here.sender.sent == []
     assert await here.store.job_providers() == []
 

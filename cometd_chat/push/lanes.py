@@ -1,0 +1,77 @@
+"""How a provider has been doing, and how much it is given to do therefore.
+
+Each provider has a lane of its own, so that one that hangs or refuses everything takes
+nothing from the others. What is known here is known to this worker alone, and gone
+when it ends: nothing may be lost by that.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from cometd_chat.model import Job
+
+from . import DeadDevice, Outcome, Retry
+
+AT_ONCE = 50
+"""Pushes of one provider that may be under way at the same time."""
+
+FAILING = 10
+"""After so many failures in a row, pushes are sent one at a time until one succeeds."""
+
+SAMPLE, ENOUGH, SPIKE = 50, 10, 0.2
+"""Of the last `SAMPLE` devices, at least `ENOUGH`, so great a share may be called dead;
+more is a fault of our own: the wrong app, project or environment."""
+
+MOST_HELD = 10_000
+"""Devices that wait because their service said so; those whose time is over make way
+for further ones."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One provider's pushes under way. Times are wall seconds."""
+
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+    broken_until: float = 0.0
+    _failures: int = 0
+    _doubtful: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLE))
+    _held: dict[str, float] = field(default_factory=dict)
+
+    def room(self, now: float) -> int:
+        """Return how many more pushes may be begun."""
+        if now < self.broken_until:
+            return 0
+        most = 1 if self._failures >= FAILING else AT_ONCE
+        return max(0, most - len(self.running))
+
+    def note(self, job: Job, outcome: Outcome) -> None:
+        """Note what became of a push."""
+        if not isinstance(outcome, Retry):
+            self._failures = 0
+        elif not outcome.device:
+            self._failures += 1
+        if not job.attempts:  # a device that is tried again is still one device
+            dead = isinstance(outcome, DeadDevice) and outcome.doubtful
+            self._doubtful.append(dead)
+
+    def believes(self, job: Job, dead: DeadDevice) -> bool:
+        """Tell whether the device is dead indeed.
+
+        Where the fault may be ours, this is said twice, and of few devices only.
+        """
+        if not dead.doubtful:
+            return True
+        count = len(self._doubtful)
+        known = count >= ENOUGH and sum(self._doubtful) <= SPIKE * count
+        return job.attempts > 0 and known
+
+    def hold(self, device_id: str, until: float, now: float) -> None:
+        """Send nothing to this device before `until`."""
+        if len(self._held) >= MOST_HELD:
+            self._held = {name: at for name, at in self._held.items() if at > now}
+        self._held[device_id] = until
+
+    def held_until(self, device_id: str) -> float:
+        """Return when something may be sent to this device."""
+        return self._held.get(device_id, 0.0)

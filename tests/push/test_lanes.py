@@ -1,0 +1,83 @@
+"""How much a provider is given to do, and when devices are called dead."""
+
+from cometd_chat.model import Device, Job
+from cometd_chat.push import DeadDevice, Delivered, Retry
+from cometd_chat.push.lanes import AT_ONCE, ENOUGH, FAILING, MOST_HELD, SAMPLE, Lane
+
+BAD = DeadDevice("bad token", doubtful=True)
+
+
+def job(attempts: int = 0) -> Job:
+    return Job(
+        id="id",
+        device=Device(id="phone", type="ios"),
+        provider="apns:main",
+        position=1,
+        content=b"{}",
+        not_before=0.0,
+        expires_at=1.0,
+        session_id="s",
+        attempts=attempts,
+        lease=1.0,
+    )
+
+
+def test_failures_in_a_row_leave_room_for_one_at_a_time() -> None:
+    lane = Lane()
+    for _ in range(FAILING - 1):
+        lane.note(job(), Retry("no answer"))
+    assert lane.room(0.0) == AT_ONCE
+    lane.note(job(1), Retry("no answer"))
+    assert lane.room(0.0) == 1
+    lane.note(job(), Delivered())
+    assert lane.room(0.0) == AT_ONCE
+
+
+def test_a_device_that_gets_too_much_is_no_failure_of_its_provider() -> None:
+    lane = Lane()
+    for _ in range(FAILING):
+        lane.note(job(), Retry("slow down", device=True))
+    assert lane.room(0.0) == AT_ONCE
+
+
+def test_a_broken_provider_has_no_room_for_a_while() -> None:
+    lane = Lane(broken_until=60.0)
+    assert lane.room(59.0) == 0
+    assert lane.room(60.0) == AT_ONCE
+
+
+def test_what_leaves_no_doubt_is_believed_at_once() -> None:
+    assert Lane().believes(job(), DeadDevice("gone"))
+
+
+def test_a_doubtful_death_is_believed_only_among_enough_good_ones() -> None:
+    lane = Lane()
+    for _ in range(ENOUGH - 1):
+        lane.note(job(), Delivered())
+    assert not lane.believes(job(1), BAD)
+    lane.note(job(), BAD)
+    assert lane.believes(job(1), BAD)
+    assert not lane.believes(job(), BAD), "not at the first time"
+    lane.note(job(1), BAD)
+    assert lane.believes(job(1), BAD), "one device counts once"
+
+
+def test_too_many_doubtful_deaths_are_a_fault_of_our_own() -> None:
+    lane = Lane()
+    for _ in range(SAMPLE):
+        lane.note(job(), Delivered())
+    for _ in range(SAMPLE // 5):
+        lane.note(job(), BAD)
+    assert lane.believes(job(1), BAD)
+    lane.note(job(), BAD)
+    assert not lane.believes(job(1), BAD)
+
+
+def test_devices_that_wait_are_forgotten_when_their_time_is_over() -> None:
+    lane = Lane()
+    for number in range(MOST_HELD):
+        lane.hold(str(number), 10.0 + number % 2, 0.0)
+    lane.hold("one more", 20.0, 10.0)
+    assert lane.held_until("one more") == 20.0
+    assert lane.held_until("1") == 11.0
+    assert lane.held_until("0") == lane.held_until("unknown") == 0.0
