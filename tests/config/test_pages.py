@@ -10,6 +10,7 @@ from cometd_chat.config import (
     load,
     loads,
     render_doc,
+    render_push_options,
     render_sample,
     render_show,
 )
@@ -23,6 +24,12 @@ OPTIONS = {o.name: o for s in SECTIONS for o in s.options if not o.twin}
 def test_the_reference_is_up_to_date() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     assert page == render_doc()
+
+
+def test_the_options_of_pushes_are_up_to_date() -> None:
+    page = (ROOT / "docs" / "push.md").read_text("utf-8")
+    shown = page.partition("<!-- options -->\n")[2].partition("<!-- /options -->")[0]
+    assert shown.strip() == render_push_options()
 
 
 def test_the_sample_is_up_to_date() -> None:

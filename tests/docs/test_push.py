@@ -11,13 +11,12 @@ import pytest
 from aiohttp import ClientSession
 
 from cometd_chat.app import Node
-from cometd_chat.config import render_push_options
 from cometd_chat.config.places import FILE
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.table import Option, rows
 from cometd_chat.gms import v2
 from cometd_chat.model import Device
-from cometd_chat.push import Line, Notification, worker
+from cometd_chat.push import Line, Notification, lanes, worker
 from cometd_chat.push.payloads import (
     apns_payload,
     fcm_message,
@@ -125,16 +124,11 @@ def test_the_numbers_are_those_of_the_worker() -> None:
     first = worker.FIRST_PAUSE
     assert f"after {first / 2:.0f} to {first:.0f} s" in text
     assert f"up to {worker.LONGEST_PAUSE / 3600:.0f} h" in text
-    assert f"room for {worker.AT_ONCE} pushes" in text
+    assert f"room for {lanes.AT_ONCE} pushes" in text
+    assert f"after {lanes.FAILING} failures in a row" in text
     assert f"under way after {worker.LEASE:.0f} s" in text
     assert worker.BREAK == 60
     assert re.search("alone for a minute", text)
-
-
-def test_the_options_are_those_of_the_table() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    shown = text.partition("<!-- options -->\n")[2].partition("<!-- /options -->")[0]
-    assert shown.strip() == render_push_options()
 
 
 ROWS = (*rows(PushOptions), *rows(ProviderOptions))
