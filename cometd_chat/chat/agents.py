@@ -573,6 +573,8 @@ class Agents:
 
     def _tell_presence(self, session: Session) -> None:
         """Tell the agents of a chat that its customer went away, or came back."""
+        if session.ended:
+            return
         since = session.absent_since
         for client_id, cursor in self._delivery.watchers(session.id).items():
             desk = self._desks.get(client_id)

@@ -24,6 +24,7 @@ from cometd_chat.model import (
     Profile,
     Role,
     Session,
+    State,
 )
 from cometd_chat.push.quiet import is_quiet_hours, is_zone
 from cometd_chat.store import (
@@ -37,6 +38,9 @@ from cometd_chat.store import (
 
 from .presence import Lease, Presence
 from .sessions import Sessions
+
+MOST_DEVICES = 10
+"""Devices of a chat: each of them is pushed what an agent writes."""
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +188,7 @@ class Customers:
 
     async def register(self, session: Session, device: Device) -> None:
         """Give the customer a device; whoever had it before gets nothing there any
-        more.
+        more. Beyond `MOST_DEVICES` the oldest ones give way.
 
         Raises: V1Error for quiet hours that are none.
         """
@@ -193,6 +197,9 @@ class Customers:
         if device.zone and not is_zone(device.zone):
             raise v1.V1Error("zone: a time zone such as Europe/Berlin is needed")
         await self._store.register_device(session.id, device, self._clock.time())
+        devices = (await self._store.get(session.id)).devices
+        for old in devices[:-MOST_DEVICES]:
+            await self._store.deregister_device(session.id, old.id)
 
     async def deregister(self, session: Session, device_id: str | None) -> None:
         """Take a device, or all, from the customer; what was queued is dropped."""
@@ -214,10 +221,13 @@ class Customers:
     async def end(self, session: Session) -> Session:
         """End the chat; ending again changes nothing.
 
+        Who leaves wants no push of what he leaves unread.
+
         Raises: SessionNotOpenError.
         """
         draft = self._draft(EntryKind.LEFT, session.profile.nickname)
         await self._store.append(session.id, [draft], transition=End())
+        await self._store.deregister_device(session.id, None)
         return await self._store.get(session.id)
 
     async def polled(self, session: Session) -> None:
@@ -334,7 +344,7 @@ class Customers:
         return not cursors or all(
             self._presence.noted(session_id, client_id, cursor.acked)
             for session_id, cursor in cursors
-            if cursor.session.open
+            if cursor.session.state is not State.NEW
         )
 
     async def present(self, client_id: str, finished: Sequence[Cursor]) -> None:
@@ -347,7 +357,8 @@ class Customers:
             await self._store.acknowledge(cursor.session.id, cursor.acked)
         for session_id, cursor in self._delivery.cursors(client_id).items():
             # It may say goodbye while another of its chats is written.
-            if cursor.session.open and client_id in self._readers:
+            begun = cursor.session.state is not State.NEW
+            if begun and client_id in self._readers:
                 await self._presence.seen(session_id, client_id, cursor.acked)
 
     async def absent(self, client_id: str) -> None:

@@ -238,18 +238,19 @@ class Store(Protocol):
         word, sets it, even backwards (within 0 … newest entry).
         Returns whether the customer became absent by this: no other client of the
         session has a lease beyond `at`, and he was present before. Exactly one
-        caller gets True per absence. Never for a session that is not open.
+        caller gets True per absence. Never for a session that is not open, but for one
+        that has ended before he acknowledged all that is notable.
 
         Raises: SessionNotFoundError.
         """
         ...
 
     async def expire_presence(self, now: float, limit: int = 100) -> list[Session]:
-        """Return open sessions whose customer's last lease ran out, now absent.
+        """Return sessions whose customer's last lease ran out, now absent.
 
-        Absent since `now`; a customer who never had a lease is not among them.
-        Each absence is handed to one caller: what `mark_absent` does for clients
-        that say goodbye, for those whose node died.
+        Sessions that are open, or ended as above. Absent since `now`; a customer who
+        never had a lease is not among them. Each absence is handed to one caller: what
+        `mark_absent` does for clients that say goodbye, for those whose node died.
         """
         ...
 

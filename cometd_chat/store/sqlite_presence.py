@@ -40,18 +40,24 @@ _RETURN = (
     "UPDATE session SET absent_since = NULL, unheard_since = NULL, pushes = 0,"
     " lease = 0 WHERE number = ?"
 )
-_STANDING = (
-    "SELECT number, state IN ('waiting', 'active'), last, acked, absent_since"
-    " FROM session WHERE id = ?"
-)
+_STANDING = "SELECT number, last, acked FROM session WHERE id = ?"
 _GOODBYE = "UPDATE reader SET until = min(until, ?) WHERE session = ? AND client_id = ?"
 _LONGEST = "SELECT max(until) FROM reader WHERE session = ?"
 _LEAVE = "UPDATE session SET present_until = ?, acked = ? WHERE number = ?"
-_VANISH = "UPDATE session SET absent_since = ? WHERE number = ?"
+_VANISH = (
+    "UPDATE session SET absent_since = ? WHERE number = ? AND absent_since IS NULL"
+    " AND (state IN ('waiting', 'active') OR state = 'ended' AND acked < notable)"
+)
 EXPIRED = (
     "SELECT number, id FROM session INDEXED BY session_present"
     " WHERE absent_since IS NULL"
     " AND state IN ('waiting', 'active') AND present_until <= ?"
+    " ORDER BY present_until LIMIT ?"
+)
+PARTED = (
+    "SELECT number, id FROM session INDEXED BY session_parted"
+    " WHERE absent_since IS NULL"
+    " AND state = 'ended' AND acked < notable AND present_until <= ?"
     " ORDER BY present_until LIMIT ?"
 )
 _ACKNOWLEDGE = (
@@ -115,14 +121,13 @@ class Absent:
 
     def __call__(self, db: sqlite3.Connection, news: list[Change]) -> bool:
         row = _standing(db, _STANDING, self.session_id)
-        number, is_open, last, acked, absent_since = row
+        number, last, acked = row
         db.execute(_GOODBYE, (self.at, number, self.client_id))
         until = db.execute(_LONGEST, (number,)).fetchone()[0]
         db.execute(_LEAVE, (until, self._confirmed(acked, last), number))
         others = until is not None and until > self.at
-        vanished = is_open == 1 and absent_since is None and not others
+        vanished = not others and db.execute(_VANISH, (self.at, number)).rowcount == 1
         if vanished:
-            db.execute(_VANISH, (self.at, number))
             news.append(Change(session_id=self.session_id, altered=True))
         hear(db, number)
         return vanished
@@ -190,6 +195,7 @@ def expire(
     before a push is due.
     """
     gone = db.execute(EXPIRED, (now, limit)).fetchall()
+    gone += db.execute(PARTED, (now, limit - len(gone))).fetchall()
     for number, session_id in gone:
         db.execute(_VANISH, (now, number))
         hear(db, number)

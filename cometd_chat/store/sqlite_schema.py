@@ -195,6 +195,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    # Customers who fell silent before a chat ended, and have not read its end.
+    (
+        # Of chats that have ended already, nobody is told now.
+        "UPDATE session SET present_until = NULL WHERE state = 'ended'",
+        """
+        CREATE INDEX session_parted ON session (present_until)
+        WHERE absent_since IS NULL AND state = 'ended' AND acked < notable
+        """,
+    ),
 )
 
 # An entry and what it changes, as one statement of `sqlite_append.py`: each statement

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cometd_chat.chat.customers import MOST_DEVICES
 from cometd_chat.model import Device, Draft, EntryKind, Role, Session
 from cometd_chat.push import (
     DeadDevice,
@@ -537,6 +538,17 @@ async def test_a_device_that_is_not_muted_any_more_hears_what_it_missed(
     assert here.sender.texts == [["one"]]
 
 
+async def test_of_more_devices_than_a_chat_may_have_the_oldest_give_way(
+    here: Office,
+) -> None:
+    session, ann = await here.away("p0")
+    for number in range(1, MOST_DEVICES + 2):
+        await here.gives(session, device(f"p{number}"))
+    await says(ann, session, "one")
+    await here.wait()
+    assert here.sender.devices == [f"p{n}" for n in range(2, MOST_DEVICES + 2)]
+
+
 async def test_a_device_belongs_to_the_user_who_has_it_now(here: Office) -> None:
     first, ann = await here.away("phone", user="first")
     await says(ann, first, "for the first")
@@ -587,6 +599,45 @@ async def test_filters_and_disabled_messages_cause_none(here: Office) -> None:
     await says(ann, session, "said")
     await here.wait()
     assert here.sender.texts[1:] == [["said"]]
+
+
+async def test_the_last_words_reach_a_phone_that_was_silent_already(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    app = await here.comes()
+    await says(ann, session, "your bike is ready", "goodbye")
+    await ann.do("endChat", chatId=session.id)
+    await app.fall_silent()
+    await here.wait()
+    assert here.sender.texts == [["your bike is ready", "goodbye", ""]]  # and left
+    await here.visit()
+    await here.wait(7200)
+    assert len(here.sender.sent) == 1
+
+
+async def test_who_comes_back_after_the_end_is_not_pushed_any_more(
+    here: Office,
+) -> None:
+    session, ann = await here.away(service="sales")
+    app = await here.comes()
+    await says(ann, session, "goodbye")
+    await ann.do("endChat", chatId=session.id)
+    await app.fall_silent()
+    await here.wait(80)
+    await here.comes()
+    await here.wait(7200)
+    assert here.sender.sent == []
+
+
+async def test_who_ends_the_chat_himself_is_not_pushed_any_more(here: Office) -> None:
+    session, ann = await here.away()
+    app = await here.comes()
+    await says(ann, session, "goodbye")
+    await here.customers.end(session)
+    await app.fall_silent()
+    await here.wait(7200)
+    assert here.sender.sent == []
 
 
 async def test_what_the_customer_writes_himself_causes_none(here: Office) -> None:

@@ -93,6 +93,12 @@ class Chat:
         return self.state in {State.WAITING, State.ACTIVE}
 
     @property
+    def awaited(self) -> bool:
+        """Tell whether the customer's absence means anything."""
+        parted = self.state is State.ENDED and self.acked < self.notable
+        return self.open or parted
+
+    @property
     def unread(self) -> int:
         count = 0
         for draft in self.entries:
@@ -344,7 +350,7 @@ class Machine(RuleBasedStateMachine):
         if word is not None:
             chat.acked = max(0, min(word, chat.last))
         others = any(until > self.now for until in chat.leases.values())
-        assert went == (chat.open and chat.absent_since is None and not others)
+        assert went == (chat.awaited and chat.absent_since is None and not others)
         if went:
             chat.vanish(self.now)
 
@@ -354,7 +360,7 @@ class Machine(RuleBasedStateMachine):
         over = [
             name
             for name, chat in self.chats.items()
-            if chat.open
+            if chat.awaited
             and chat.absent_since is None
             and chat.leases
             and max(chat.leases.values()) <= self.now

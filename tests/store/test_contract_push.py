@@ -181,6 +181,42 @@ async def test_what_was_said_before_the_end_is_still_announced(store: Store) -> 
     assert len(await due(store, 290.0)) == 1
 
 
+async def test_who_was_silent_when_the_chat_ended_hears_of_its_last_words(
+    store: Store,
+) -> None:
+    await opened(store)
+    await store.mark_present("s", "phone", 150.0)
+    await store.append("s", [answered(at=100.0)])
+    await store.append("s", [said(at=110.0)], transition=End())
+    assert await store.expire_presence(149.0) == []
+    assert [s.id for s in await store.expire_presence(150.0)] == ["s"]
+    assert await store.expire_presence(1000.0) == []
+    (one,) = await due(store, 240.0)
+    assert one.session.ended
+
+
+async def test_who_says_goodbye_after_the_end_hears_of_what_he_has_not_read(
+    store: Store,
+) -> None:
+    await opened(store)
+    await store.mark_present("s", "phone", 1000.0)
+    await store.append("s", [answered(at=100.0)])
+    await store.append("s", [said(at=110.0)], transition=End())
+    assert await store.mark_absent("s", "phone", 120.0)
+    assert len(await due(store, 210.0)) == 1
+
+
+async def test_who_has_read_all_of_an_ended_chat_is_not_missed(store: Store) -> None:
+    await opened(store)
+    await store.mark_present("s", "phone", 150.0)
+    await store.append("s", [answered(at=100.0)])
+    await store.append("s", [said(at=110.0)], transition=End())
+    await store.acknowledge("s", (await store.get("s")).notable)
+    assert await store.expire_presence(200.0) == []
+    assert not await store.mark_absent("s", "phone", 210.0)
+    assert await due(store, 1000.0) == []
+
+
 async def test_a_session_created_absent_is_due_from_its_absence(store: Store) -> None:
     await store.create(new(devices=(DEVICE,), absent_since=100.0))
     await store.append("s", [answered(at=50.0)], transition=asks())

@@ -26,7 +26,7 @@ from cometd_chat.store import (
 from cometd_chat.store.sqlite import LONG_OVER, NEVER_OPENED, SqliteStore
 from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
-from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, SERVICES
+from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, PARTED, SERVICES
 from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
 from tests.store.facts import answered, new, opened, push, said
 
@@ -464,6 +464,7 @@ async def test_a_fault_while_reading_reaches_its_caller(store: SqliteStore) -> N
     ("query", "values"),
     [
         (EXPIRED, (0, 1)),
+        (PARTED, (0, 1)),
         (" ".join(("SELECT * FROM session s", DUE)), ("sales", 0, 0, 0, 1)),
         (" ".join(("SELECT * FROM session s", BADGED)), (0, 1)),
         (NEVER_OPENED, (0, 1)),

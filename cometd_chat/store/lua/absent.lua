@@ -1,6 +1,6 @@
 -- ARGV: 4 client  5 at  6 acknowledged  7 the customer's own word, '' for none
 return once(function()
-  local f = call('HMGET', session, 'state', 'last', 'acked', 'absent_since')
+  local f = call('HMGET', session, 'state', 'last', 'acked', 'absent_since', 'notable')
   if not f[1] then return {'none'} end
   call('ZADD', of('r'), 'XX', 'LT', ARGV[5], ARGV[4])
   local longest = call('ZREVRANGE', of('r'), 0, 0, 'WITHSCORES')[2] or ''
@@ -13,7 +13,7 @@ return once(function()
   call('HSET', session, 'until', longest, 'acked', whole(acked))
   local others = longest ~= '' and tonumber(longest) > tonumber(ARGV[5])
   local number = '0'
-  if is_open(f[1]) and f[4] == '' and not others then
+  if awaited(f[1], acked, f[5]) and f[4] == '' and not others then
     call('HSET', session, 'absent_since', ARGV[5])
     number = tell(ALTERED)
   end

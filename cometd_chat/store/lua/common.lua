@@ -36,6 +36,11 @@ end
 
 local function is_open(state) return state == 'waiting' or state == 'active' end
 
+-- Tell whether the customer's absence means anything: there may be a push then.
+local function awaited(state, acked, notable)
+  return is_open(state) or (state == 'ended' and tonumber(acked) < tonumber(notable))
+end
+
 -- Return the epoch of the partition, which changes with the primary: a replica that
 -- was promoted, or a server that was started again, may lack what was written last.
 local current
@@ -81,7 +86,8 @@ end
 local function rank()
   local f = call('HMGET', session, 'service', 'state', 'absent_since', 'until', 'unheard',
     'reachable', 'pushes', 'lease', 'badged', 'acked', 'notable', 'badge_lease')
-  put(base .. 'present', is_open(f[2]) and f[3] == '' and f[4] ~= '' and f[4], sid)
+  local here = f[3] == '' and f[4] ~= '' and awaited(f[2], f[10], f[11])
+  put(base .. 'present', here and f[4], sid)
   local unheard = f[5] ~= '' and f[6] == '1'
   local told = tonumber(f[7]) > 0 or tonumber(f[8]) > 0
   put(base .. 'now:' .. f[1], unheard and told and later(f[5], f[8]), sid)
