@@ -1,5 +1,6 @@
 """What options must agree on with each other."""
 
+from base64 import b64decode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -7,8 +8,10 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from cometd_chat.config.ini import Origin, Problem, Severity
+from cometd_chat.config.push_options import ProviderOptions
 from cometd_chat.config.resolve import Config
-from cometd_chat.config.sections import options_of
+from cometd_chat.config.sections import DEBUG, names_in, options_of
+from cometd_chat.config.table import rows
 
 Origins: TypeAlias = Mapping[tuple[str, str], Origin]
 """Where options were set, by section and field; those never set are not in it."""
@@ -19,6 +22,12 @@ Finding: TypeAlias = tuple[Severity, str, str, str]
 NOWHERE: Origins = MappingProxyType({})
 SHORTEST_SECRET = 32
 """Bytes of a key for HMAC with SHA-256 (RFC 7518 §3.2)."""
+
+SHORTEST_SIGNING_KEY = 24
+"""Bytes of a key that signs posts (Standard Webhooks 1.0)."""
+
+EVENT = "chat.newagentmessage"
+"""The event that all pushes of chats belong to, whatever the entry (GMS)."""
 
 
 def check(
@@ -122,11 +131,75 @@ def _named_providers(config: Config) -> Iterator[tuple[str, str, str]]:
             yield section, "provider_name", str(values["provider_name"])
 
 
-def _customhttp_without_url(config: Config) -> Iterator[Finding]:
-    on = "customhttp" in config.push.push_enabled
-    if on and not any("customhttp_url" in values for values in config.layers.values()):
-        message = " has customhttp, but there is no customhttp.url to post to"
+_NEEDS = {
+    "ios": ("apns_key_file", "apple_keystore"),
+    "fcm": ("fcm_credentials_file",),
+    "gcm": ("fcm_credentials_file",),
+    "android": ("fcm_credentials_file",),
+    "customhttp": ("customhttp_url",),
+    "httpcb": ("httpcb_hosts",),
+    "webpush": ("webpush_vapid_key_file",),
+}
+"""Fields of which a push type needs one, so that anything can be sent."""
+
+
+def _push_without_means(config: Config) -> Iterator[Finding]:
+    have = _set_anywhere(config)
+    for name in config.push.push_enabled:
+        if name == "orscb":
+            message = " has orscb, but nothing is sent to devices of this type"
+            yield "warning", "push", "push_enabled", message
+        elif (needs := _NEEDS.get(name)) and have.isdisjoint(needs):
+            options = " or ".join(map(_provider_option, needs))
+            message = f" has {name}, but there is no {options} to send with"
+            yield "warning", "push", "push_enabled", message
+
+
+def _provider_option(attr: str) -> str:
+    return next(o.name for o in rows(ProviderOptions) if o.attr == attr)
+
+
+def _set_anywhere(config: Config) -> set[str]:
+    """Return the options that some section sets, be it for debugging."""
+    names = (attr for values in config.layers.values() for attr in values)
+    return {attr.removeprefix(DEBUG) for attr in names}
+
+
+def _nobody_to_write_to(config: Config) -> Iterator[Finding]:
+    have = _set_anywhere(config)
+    if "webpush_vapid_key_file" in have and "webpush_subject" not in have:
+        message = (
+            " has webpush, but there is no webpush.subject, such as "
+            "mailto:push@example.com: some push services refuse what names nobody"
+        )
         yield "warning", "push", "push_enabled", message
+
+
+def _unusable_signing_key(config: Config) -> Iterator[Finding]:
+    for section, values in config.layers.items():
+        keys = str(values.get("customhttp_secret", "")).split()
+        if not all(map(_is_signing_key, keys)):
+            message = (
+                f": expected base64 of {SHORTEST_SIGNING_KEY} bytes or more, with or "
+                "without whsec_ in front; several separated by spaces"
+            )
+            yield "error", section, "customhttp_secret", message
+
+
+def _is_signing_key(secret: str) -> bool:
+    try:
+        key = b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return len(key) >= SHORTEST_SIGNING_KEY
+
+
+def _unknown_event(config: Config) -> Iterator[Finding]:
+    for section, values in config.layers.items():
+        event = names_in(section).get("event", EVENT)
+        if event != EVENT and values:
+            message = f" has no effect: {event} is no event of chats, {EVENT} is"
+            yield "warning", section, next(iter(values)), message
 
 
 def _key_of_one_node(config: Config) -> Iterator[Finding]:
@@ -159,7 +232,10 @@ RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"server"}), _half_of_tls),
     (frozenset({"agents", "auth"}), _short_secret),
     (frozenset(), _unknown_provider),
-    (frozenset({"push"}), _customhttp_without_url),
+    (frozenset({"push"}), _push_without_means),
+    (frozenset({"push"}), _nobody_to_write_to),
+    (frozenset(), _unusable_signing_key),
+    (frozenset(), _unknown_event),
     (frozenset({"store", "agents"}), _key_of_one_node),
     (frozenset({"server", "store"}), _workers_of_one_file),
 )

@@ -17,6 +17,7 @@ from typing import Final
 from yarl import URL
 
 from cometd_chat.clock import Clock
+from cometd_chat.config.check import SHORTEST_SIGNING_KEY
 from cometd_chat.model import Device
 from cometd_chat.push import DeadDevice, Delivered, Dropped, Notification, Outcome
 from cometd_chat.push.guard import Answer, Outbound, Reply, Rules, judge
@@ -30,9 +31,6 @@ from cometd_chat.push.verdicts import Verdict
 ADMIN_TIMEOUT = 15.0
 """Seconds for an exchange with the address the admin named (Standard Webhooks 1.0
 advise 15 to 30)."""
-
-SHORTEST_SECRET = 24
-"""Bytes of a signing key (Standard Webhooks 1.0)."""
 
 VERDICTS: Final[Mapping[int, Verdict]] = {
     2: Verdict.DELIVERED,
@@ -178,8 +176,9 @@ def _key(secret: str) -> bytes:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error:
         raise ValueError("customhttp.secret must be base64") from None
-    if len(key) < SHORTEST_SECRET:
-        raise ValueError(f"customhttp.secret must have {SHORTEST_SECRET} bytes or more")
+    if len(key) < SHORTEST_SIGNING_KEY:
+        least = SHORTEST_SIGNING_KEY
+        raise ValueError(f"customhttp.secret must have {least} bytes or more")
     return key
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cometd_chat.config import load, loads
+from cometd_chat.config.check import EVENT
 
 KEY = "k" * 40
 
@@ -18,29 +19,27 @@ def test_a_variable_wins_over_the_file() -> None:
 
 
 def test_variables_alone_are_a_configuration() -> None:
-    env = {"COMETD_CHAT_AGENTS__SECRET": KEY, "COMETD_CHAT_PUSH__PUSHENABLED": "fcm"}
+    env = {"COMETD_CHAT_AGENTS__SECRET": KEY, "COMETD_CHAT_PUSH__PUSHENABLED": ""}
     loaded = load(None, env)
     assert loaded.problems == ()
     assert loaded.config
     assert loaded.config.agents.secret == KEY
-    assert loaded.config.push.push_enabled == ("fcm",)
+    assert loaded.config.push.push_enabled == ()
 
 
 def test_dots_and_hyphens_are_underscores() -> None:
     env = {
         "COMETD_CHAT_SERVICE_NIGHT_DESK___PROVIDER_NAME": "a",
         "COMETD_CHAT_CHAT__FLEX_DISCONNECT_TIMEOUT": "6",
-        "COMETD_CHAT_PUSH_PROVIDER_A_EVENT_CHAT_X__DEBUG_CUSTOMHTTP_URL": "http://b",
+        "COMETD_CHAT_PUSH_PROVIDER_A_EVENT_CHAT_NEWAGENTMESSAGE__DEBUG_CUSTOMHTTP_URL": "http://b",
     }
-    text = "[service.night-desk]\n[push.provider.a]\n[push.provider.a.event.chat.x]\n"
+    text = "[service.night-desk]\n[push.provider.a]\n[push.provider.a.event.chat.newagentmessage]\n"
     loaded = loads(text, env)
     assert loaded.problems == ()
     assert loaded.config
     assert loaded.config.service("night-desk").provider_name == "a"
     assert loaded.config.chat.flex_disconnect_timeout == 6
-    assert loaded.config.provider("a", "chat.x", debug=True).customhttp_url == (
-        "http://b"
-    )
+    assert loaded.config.provider("a", EVENT, debug=True).customhttp_url == ("http://b")
 
 
 def test_a_wrong_variable_is_named() -> None:

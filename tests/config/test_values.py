@@ -149,10 +149,12 @@ def test_files_and_addresses(tmp_path: Path) -> None:
 
 
 def test_names_of_options_are_the_same_in_any_case() -> None:
-    loaded = loads("[push]\nPUSHENABLED = fcm\n[chat]\n_Client_Timeout_Notification=1")
+    loaded = loads(
+        "[push]\nPUSHENABLED = comet\n[chat]\n_Client_Timeout_Notification=1"
+    )
     assert loaded.problems == ()
     assert loaded.config
-    assert loaded.config.push.push_enabled == ("fcm",)
+    assert loaded.config.push.push_enabled == ("comet",)
     assert loaded.config.service("any").client_timeout_notification == 1
 
 
