@@ -76,16 +76,20 @@ def _spare_collector() -> None:
 
 
 class Reloader:
-    """Loads the configuration file again: as a whole, or not at all."""
+    """Loads the configuration file again: as a whole, or not at all.
+
+    So it does when one of the files changes in which its secrets are.
+    """
 
     def __init__(self, path: Path | None, env: Mapping[str, str], node: Node) -> None:
         self._path = path
         self._env = env
         self._node = node
+        self._secrets = load(path, env).secret_files
         self._seen = self._stamp()
 
     async def check(self) -> None:
-        """Reload if the file is another one than at the last look."""
+        """Reload if one of the files is another one than at the last look."""
         if (stamp := self._stamp()) != self._seen:
             self._seen = stamp
             self.reload()
@@ -94,6 +98,9 @@ class Reloader:
         """Put the file's values in force, or log what is wrong and change nothing."""
         self._seen = self._stamp()
         loaded = load(self._path, self._env)
+        if loaded.secret_files != self._secrets:
+            self._secrets = loaded.secret_files
+            self._seen = self._stamp()
         for problem in loaded.problems:
             log.warning("%s", problem)
         try:
@@ -111,11 +118,15 @@ class Reloader:
             log.info("%s%s", change, ", at the next start" if late else "")
         log.info("configuration loaded, %d options changed", len(changed))
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+    def _stamp(self) -> dict[Path, tuple[int, int, int] | None]:
+        files = self._secrets if self._path is None else {self._path, *self._secrets}
+        return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """Return what changes with the content of the file, None if there is no file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

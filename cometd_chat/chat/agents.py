@@ -442,9 +442,11 @@ class Agents:
             case v2.SendMessage():
                 return self._message(session, part, operation)
             case v2.PushUrl(url=url):
-                return self._draft(session, part, EntryKind.PUSH_URL, url)
+                page = self._draft(session, part, EntryKind.PUSH_URL, url)
+                return _told(page, operation)
             case v2.CustomNotice(text=text):
-                return self._draft(session, part, EntryKind.CUSTOM_NOTICE, text)
+                notice = self._draft(session, part, EntryKind.CUSTOM_NOTICE, text)
+                return _told(notice, operation)
             case v2.StartTyping():
                 return self._draft(session, part, EntryKind.TYPING_STARTED)
             case v2.StopTyping():
@@ -595,6 +597,12 @@ class Agents:
         if not text or session.absent_since is None:
             return []
         return [v2.custom_notice(session, text, session.absent_since)]
+
+
+def _told(draft: Draft, operation: v2.Telling) -> Draft:
+    """Return the draft with what the agent wants of its push."""
+    notable = draft.notable and operation.pushed
+    return msgspec.structs.replace(draft, notable=notable, push=operation.push)
 
 
 _TYPING = {EntryKind.TYPING_STARTED, EntryKind.TYPING_STOPPED}

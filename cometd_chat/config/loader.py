@@ -33,11 +33,15 @@ LONGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The outcome of `load`: without a config if one of the problems is an error."""
+    """The outcome of `load`: without a config if one of the problems is an error.
+
+    `secret_files` are those that options with `_file` behind their names told to read.
+    """
 
     config: Config | None
     problems: tuple[Problem, ...]
     origins: Origins = field(default_factory=dict)
+    secret_files: frozenset[Path] = frozenset()
 
 
 def load(path: Path | None, env: Mapping[str, str]) -> Loaded:
@@ -83,7 +87,10 @@ def _loaded(parsed: Parsed, env: Mapping[str, str]) -> Loaded:
     problems = (*loading.problems, *check(config, loading.origins, unsure))
     wrong = any(problem.severity == "error" for problem in problems)
     return Loaded(
-        config=None if wrong else config, problems=problems, origins=loading.origins
+        config=None if wrong else config,
+        problems=problems,
+        origins=loading.origins,
+        secret_files=frozenset(loading.secret_files),
     )
 
 
@@ -147,6 +154,7 @@ class _Loading:
     origins: dict[tuple[str, str], Origin] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
+    secret_files: set[Path] = field(default_factory=set)
 
     def report(self, origin: Origin, severity: Severity, message: str) -> None:
         problem = Problem(
@@ -211,6 +219,8 @@ class _Loading:
             self.reject(title, origin, message)
             return
         self.seen.add((title, option.attr))
+        if name != option.name:
+            self.secret_files.add(Path(text))
         try:
             value = value_of(option, name, text)
         except RejectedError as error:

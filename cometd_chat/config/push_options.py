@@ -321,7 +321,7 @@ class ProviderOptions:
         "Title of the notification.",
         name="fcm.title",
         example="Shop",
-        used_by="fcm, customhttp (signed), webpush",
+        used_by="fcm, customhttp (signed), webpush, comet",
     )
     fcm_body: str = option(
         TEXT,
@@ -329,6 +329,7 @@ class ProviderOptions:
         "Body of the notification.",
         name="fcm.body",
         example="You have a new message",
+        used_by="fcm, webpush, httpcb, comet",
     )
     android_gcm_api_key: str = option(
         SECRET,

@@ -25,6 +25,9 @@ LIFE_OF_BADGE = 3_600.0
 LINES = 100
 """Entries that one push tells at most: the newest. No payload has room for more."""
 
+MOST_TEXT = 20_000
+"""Characters of these entries together, as many as the largest payload has bytes."""
+
 _NAMESPACE = uuid.UUID("6f6c9a6e-64b1-4c5f-9d0b-0a6c8f6f3f1e")
 
 _FAMILIES = {
@@ -245,9 +248,14 @@ def _localised(options: ProviderOptions) -> dict[str, Any]:
 
 
 def _lines(entries: Sequence[Entry]) -> tuple[Line, ...]:
-    return tuple(
-        Line(event=v1.event_name(e.kind), text=e.text) for e in entries[-LINES:]
-    )
+    lines: list[Line] = []
+    room = MOST_TEXT
+    for entry in reversed(entries[-LINES:]):
+        room -= len(entry.text)
+        if room < 0:
+            break
+        lines.append(Line(event=v1.event_name(entry.kind), text=entry.text))
+    return tuple(reversed(lines))
 
 
 def _interruption(options: ProviderOptions) -> str:

@@ -11,7 +11,7 @@ An INI file with a section for each language, and in it `message` and `title`:
 from configparser import ConfigParser, Error
 from pathlib import Path
 
-from .wording import Texts
+from .wording import Texts, language_tag
 
 
 class TextsError(Exception):
@@ -30,4 +30,4 @@ def load_texts(path: Path | None) -> Texts:
         parser.read_string(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, Error) as exc:
         raise TextsError(f"{path}: {type(exc).__name__}") from None
-    return {language: dict(parser[language]) for language in parser.sections()}
+    return {language_tag(name): dict(parser[name]) for name in parser.sections()}

@@ -53,12 +53,14 @@ AUTH_BYTES = 16
 
 VERDICTS: Final[Mapping[int, Verdict]] = {
     2: Verdict.DELIVERED,
+    # That subscription was made for another key, or our own proof is wrong. Taking it
+    # for a wrong setting would let one client stop the pushes of all.
+    401: Verdict.DOUBTFUL,
+    403: Verdict.DOUBTFUL,
     404: Verdict.DEAD,
     408: Verdict.RETRY,
     410: Verdict.DEAD,
     429: Verdict.RETRY,
-    # 401 and 403 too: that subscription was made for another key. Taking them for a
-    # wrong setting would let one client stop the pushes of all.
     4: Verdict.DROPPED,
     5: Verdict.RETRY,
 }

@@ -12,7 +12,7 @@ from cometd_chat.config import ProviderOptions, ServiceOptions
 from cometd_chat.model import Device, Entry, EntryKind, PushOverride, Session
 
 Texts = Mapping[str, Mapping[str, str]]
-"""Texts by language and key, as the localisation file has them."""
+"""Texts by language (`language_tag`) and key, as the localisation file has them."""
 
 _SHOWN = {EntryKind.MESSAGE, EntryKind.PUSH_URL}
 """Entries whose text is meant for people."""
@@ -64,8 +64,8 @@ def configured(
 ) -> Wording:
     """Return the texts of the options, in the language of the device if there are
     any; `family` is what sends (`apns`, `fcm` …)."""
-    said = texts.get(device.language) or texts.get(device.language.partition("-")[0])
-    said = said or {}
+    language = language_tag(device.language)
+    said = texts.get(language) or texts.get(language.partition("-")[0]) or {}
     title, body = _of_family(family, options)
     return Wording(
         title=said.get("title") or title or service.client_timeout_notification_title,
@@ -73,14 +73,17 @@ def configured(
     )
 
 
+def language_tag(text: str) -> str:
+    """Return a language as BCP 47 writes it, in small letters: `pt_BR` is `pt-br`."""
+    return text.strip().replace("_", "-").lower()
+
+
 def _of_family(family: str, options: ProviderOptions) -> tuple[str, str]:
     match family:
         case "apns":
             body = options.apple_alert_message_body or options.apple_alert
             return options.apple_title, body
-        case "fcm":
-            return options.fcm_title, options.fcm_body
         case "customhttp":
             return options.fcm_title, options.customhttp_message
         case _:
-            return options.fcm_title, ""
+            return options.fcm_title, options.fcm_body

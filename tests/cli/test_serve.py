@@ -3,6 +3,7 @@
 import signal
 import socket
 import stat
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,20 @@ async def test_sighup_puts_good_values_in_force_and_refuses_bad_ones(
         with pytest.raises(UnexpectedStatusError):
             await chat.send("long enough")
         await chat.send("short")
+
+
+async def test_a_secret_in_a_file_of_its_own_is_read_again_when_that_changes(
+    config: Path,
+) -> None:
+    key = config.parent / "signing.key"
+    first, second = (f"whsec_{b64encode(bytes([n]) * 24).decode()}" for n in (1, 2))
+    key.write_text(first)
+    section = f"[push.provider.main]\ncustomhttp.secret_file = {key}\n[log]"
+    change(config, "[log]", section)
+    async with Server(config) as server:
+        key.write_text(second)
+        await server.says("configuration loaded, 1 options changed")
+        assert not any(first in line or second in line for line in server.err)
 
 
 async def test_the_agents_secret_is_made_once_and_shown_to_nobody(

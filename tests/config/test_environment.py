@@ -28,12 +28,14 @@ def test_variables_alone_are_a_configuration() -> None:
 
 
 def test_dots_and_hyphens_are_underscores() -> None:
+    section = f"push.provider.a.event.{EVENT}"
+    named = section.upper().replace(".", "_")
     env = {
         "COMETD_CHAT_SERVICE_NIGHT_DESK___PROVIDER_NAME": "a",
         "COMETD_CHAT_CHAT__FLEX_DISCONNECT_TIMEOUT": "6",
-        "COMETD_CHAT_PUSH_PROVIDER_A_EVENT_CHAT_NEWAGENTMESSAGE__DEBUG_CUSTOMHTTP_URL": "http://b",
+        f"COMETD_CHAT_{named}__DEBUG_CUSTOMHTTP_URL": "http://b",
     }
-    text = "[service.night-desk]\n[push.provider.a]\n[push.provider.a.event.chat.newagentmessage]\n"
+    text = f"[service.night-desk]\n[push.provider.a]\n[{section}]\n"
     loaded = loads(text, env)
     assert loaded.problems == ()
     assert loaded.config

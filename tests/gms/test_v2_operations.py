@@ -131,6 +131,26 @@ def parse(operation: Any, limits: Limits = DEFAULT_LIMITS, **fields: Any) -> Any
             {"operation": "customNotice", "chatId": "c", "message": "n"},
             v2.CustomNotice(chat_id="c", text="n"),
         ),
+        (
+            {
+                "operation": "customNotice",
+                "chatId": "c",
+                "message": "n",
+                "push": {"title": "t"},
+            },
+            v2.CustomNotice(chat_id="c", text="n", push=PushOverride(title="t")),
+        ),
+        (
+            {
+                "operation": "pushUrl",
+                "chatId": "c",
+                "pushUrl": "http://e.org",
+                "push": {"disabled": True},
+            },
+            v2.PushUrl(
+                chat_id="c", url="http://e.org", pushed=False, push=PushOverride()
+            ),
+        ),
         ({"operation": "leaveChat", "chatId": "c"}, v2.LeaveChat(chat_id="c")),
         ({"operation": "endChat", "chatId": "c"}, v2.EndChat(chat_id="c")),
     ],

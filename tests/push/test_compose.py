@@ -21,6 +21,7 @@ from cometd_chat.push import Line, Notification
 from cometd_chat.push.compose import (
     LIFE,
     LIFE_OF_BADGE,
+    MOST_TEXT,
     Occasion,
     corrections,
     jobs,
@@ -135,6 +136,19 @@ def test_a_push_names_chat_position_and_lines() -> None:
     assert push.expires_at == NOW + LIFE
 
 
+def test_of_long_entries_a_push_tells_the_newest() -> None:
+    """However long the absence, a push is no longer than a payload may be."""
+    told = tuple(entry(n, text=str(n % 10) * 6_000) for n in range(1, 9))
+    assert [line.text[0] for line in one("customhttp", told=told).lines] == [
+        "6",
+        "7",
+        "8",
+    ]
+    told = (*told, entry(9, text="x" * (MOST_TEXT + 1)))
+    push = one("customhttp", told=told)
+    assert (push.lines, push.position) == ((), 9)
+
+
 def test_options_are_those_of_provider_and_event() -> None:
     assert (one("fcm").title, one("fcm").body) == ("of main", "of the event")
     assert (one("ios").title, one("ios").sound) == ("Chat", "ping")
@@ -165,11 +179,12 @@ def test_a_device_under_test_gets_the_options_for_it() -> None:
 
 
 def test_texts_are_in_the_language_of_the_device() -> None:
-    texts = {"de": {"message": "Neue Nachricht"}, "pt-BR": {"title": "Mensagem"}}
+    texts = {"de": {"message": "Neue Nachricht"}, "pt-br": {"title": "Mensagem"}}
     assert one("fcm", texts=texts, language="de").body == "Neue Nachricht"
     assert one("fcm", texts=texts, language="de-AT").body == "Neue Nachricht"
     assert one("fcm", texts=texts, language="pt-BR").title == "Mensagem"
     assert one("fcm", texts=texts, language="pt-BR").body == "of the event"
+    assert one("fcm", texts=texts, language="PT_br").title == "Mensagem"
     assert one("fcm", texts=texts, language="fr").title == "of main"
     assert one("fcm", texts=texts).title == "of main"
 
@@ -375,7 +390,7 @@ def test_texts_are_read_from_a_file(tmp_path: Path) -> None:
     file.write_text("[de]\nmessage = 100 % neu = gut\n[pt-BR]\ntitle = Olá\n")
     assert load_texts(file) == {
         "de": {"message": "100 % neu = gut"},
-        "pt-BR": {"title": "Olá"},
+        "pt-br": {"title": "Olá"},
     }
     assert load_texts(None) == {}
 

@@ -601,6 +601,19 @@ async def test_filters_and_disabled_messages_cause_none(here: Office) -> None:
     assert here.sender.texts[1:] == [["said"]]
 
 
+async def test_pages_and_notices_may_want_another_push_or_none(here: Office) -> None:
+    session, ann = await here.away()
+    fields = {"chatId": session.id, "push": {"title": "Your invoice"}}
+    await ann.do("pushUrl", pushUrl="https://example.com/9", **fields)
+    await here.wait()
+    assert here.sender.sent[0].push.title == "Your invoice"
+    quiet = {"chatId": session.id, "push": {"disabled": True}}
+    await ann.do("pushUrl", pushUrl="https://example.com/10", **quiet)
+    await ann.do("customNotice", message="refresh", **quiet)
+    await here.wait(1)
+    assert len(here.sender.sent) == 1
+
+
 async def test_the_last_words_reach_a_phone_that_was_silent_already(
     here: Office,
 ) -> None:

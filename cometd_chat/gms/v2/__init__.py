@@ -26,6 +26,7 @@ from cometd_chat.gms.v2.operations import (
     SendMessage,
     StartTyping,
     StopTyping,
+    Telling,
     parse_operation,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "StartTyping",
     "StopTyping",
     "Summary",
+    "Telling",
     "agent_event",
     "chat_data",
     "chats_data",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cometd_chat.gms.v2.fields import MOST_CHATS, Fields, decode
 from cometd_chat.gms.values import DEFAULT_LIMITS, Limits
@@ -45,17 +45,20 @@ class RequestNotifications(InChat):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendMessage(InChat):
-    """Say something; `push` overrides the notification of this entry.
+class Telling(InChat):
+    """What the customer may be told of by push, unless it is not `pushed`; `push`
+    overrides the notification of this entry."""
 
-    What is not `pushed`, nobody is to be told of by push. Sent again under the same
-    `local_id`, it is stored once.
-    """
+    pushed: bool = True
+    push: PushOverride | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMessage(Telling):
+    """Say something. Sent again under the same `local_id`, it is stored once."""
 
     text: str = field(repr=False)
     message_type: str = ""
-    pushed: bool = True
-    push: PushOverride | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +72,14 @@ class StopTyping(InChat):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PushUrl(InChat):
+class PushUrl(Telling):
     """Show the customer a page; `url` is absolute, its scheme http or https."""
 
     url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CustomNotice(InChat):
+class CustomNotice(Telling):
     """Tell the other side's program something."""
 
     text: str = field(repr=False)
@@ -119,6 +122,10 @@ def _chat(fields: Fields) -> dict[str, str]:
     return {"chat_id": fields.text("chatId"), "local_id": fields.local_id()}
 
 
+def _telling(fields: Fields) -> dict[str, Any]:
+    return {**_chat(fields), "pushed": fields.pushed(), "push": fields.push()}
+
+
 def _message(fields: Fields) -> str:
     return fields.text("message", fields.limits.text)
 
@@ -135,16 +142,16 @@ _READERS: Mapping[str, Callable[[Fields], Operation]] = {
         **_chat(fields), position=fields.optional_position()
     ),
     "sendMessage": lambda fields: SendMessage(
-        **_chat(fields),
+        **_telling(fields),
         text=_message(fields),
         message_type=fields.optional("messageType"),
-        pushed=fields.pushed(),
-        push=fields.push(),
     ),
     "startTyping": lambda fields: StartTyping(**_chat(fields)),
     "stopTyping": lambda fields: StopTyping(**_chat(fields)),
-    "pushUrl": lambda fields: PushUrl(**_chat(fields), url=fields.url()),
-    "customNotice": lambda fields: CustomNotice(**_chat(fields), text=_message(fields)),
+    "pushUrl": lambda fields: PushUrl(**_telling(fields), url=fields.url()),
+    "customNotice": lambda fields: CustomNotice(
+        **_telling(fields), text=_message(fields)
+    ),
     "leaveChat": lambda fields: LeaveChat(**_chat(fields)),
     "endChat": lambda fields: EndChat(**_chat(fields)),
 }
