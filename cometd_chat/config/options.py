@@ -464,24 +464,28 @@ class ServiceOptions:
         "Time between the first entry an absent customer misses and the push; "
         "0 is at once.",
         name="_client_timeout_notification",
+        example="30",
     )
     client_timeout_notification_message: str = option(
         TEXT,
         "New message from Agent",
         "Text of the push.",
         name="_client_timeout_notification_message",
+        example="You have a message",
     )
     client_timeout_notification_title: str = option(
         TEXT,
         "",
         "Title of the push; those of the provider win.",
         name="_client_timeout_notification_title",
+        example="Shop",
     )
     push: bool = option(
         BOOLEAN,
         True,
         "Whether absent customers get pushes. What comes while it is off is never "
         "pushed.",
+        example="off",
     )
     agent_timeout_notification_message: str = option(
         TEXT,
@@ -494,6 +498,7 @@ class ServiceOptions:
         TYPING,
         "Events that cause no push; the default is filtering_chat_events of [push].",
         name="_filtering_chat_events",
+        example="Notice.TypingStarted, Notice.TypingStopped, Notice.Custom",
     )
     chat_400_response_on_disconnected: bool = option(
         BOOLEAN,
@@ -515,6 +520,7 @@ class ServiceOptions:
         "",
         "Push provider of the service; empty is defaultProvider.",
         name="_provider_name",
+        example="company",
     )
     ttl: int = option(
         whole_seconds(1, 365 * DAY),

@@ -5,6 +5,7 @@ from textwrap import fill
 
 from cometd_chat.config.check import NOWHERE, Origins
 from cometd_chat.config.live import effective
+from cometd_chat.config.options import ServiceOptions
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.resolve import Config
 from cometd_chat.config.sections import FIXED, SECTIONS, Section, section_of
@@ -110,10 +111,12 @@ _TYPES = {
 
 
 def render_push_options() -> str:
-    """Return the options of [push] and of providers as a table of Markdown."""
+    """Return the options of [push], services and providers that are about pushes, as a
+    table of Markdown."""
     lines = ["| Option | Type | Default | Example | Used by | Meaning |"]
     lines += ["|---|---|---|---|---|---|"]
-    options = [o for o in (*rows(PushOptions), *rows(ProviderOptions)) if not o.useless]
+    all_of_them = (*rows(PushOptions), *rows(ServiceOptions), *rows(ProviderOptions))
+    options = [o for o in all_of_them if o.example and not o.useless]
     return "\n".join((*lines, *map(_push_cells, options)))
 
 

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from cometd_chat.app import Node
+from cometd_chat.config import ServiceOptions
 from cometd_chat.config.places import FILE
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.table import Option, rows
@@ -131,7 +132,8 @@ def test_the_numbers_are_those_of_the_worker() -> None:
     assert re.search("alone for a minute", text)
 
 
-ROWS = (*rows(PushOptions), *rows(ProviderOptions))
+SERVICE = tuple(option for option in rows(ServiceOptions) if option.example)
+ROWS = (*rows(PushOptions), *SERVICE, *rows(ProviderOptions))
 
 
 @pytest.mark.parametrize("option", ROWS, ids=lambda option: option.name)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from cometd_chat.push.worker import AT_ONCE, LEASE
+from cometd_chat.push.lanes import AT_ONCE
+from cometd_chat.push.worker import LEASE
 from cometd_chat.store.sqlite import SqliteStore
 from tests.clients.raw import BayeuxClient
 from tests.clients.watched import Watched
