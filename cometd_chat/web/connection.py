@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from cometd_chat import bayeux
 
-from .exchange import hung_up
+from .exchange import Look, look_for_end
 from .http_head import Verdict
 from .plain import Plain, PlainExchange
 
@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
         "_exchange",
         "_front",
         "_late",
+        "_look",
         "_paused",
         "_peer",
         "_plain",
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._advancing = False
         self._paused = False
         self._address = ""
+        self._look: Look | None = None
 
     @property
     def _ready(self) -> bool:
@@ -116,13 +118,20 @@ class Connection(asyncio.Protocol):
         if self._exchange is not exchange:
             self._front.posts.endpoint.ended(exchange)
             return
-        if exchange.carries and hung_up(self.transport):
+        if exchange.carries and self._hung_up():
             self.transport.abort()  # and the exchange ends with the connection
             return
         exchange.answered = True
         self.transport.write(response)
         if not self._paused and not self.transport.is_closing():
             self._written(exchange)
+
+    def _hung_up(self) -> bool:
+        """Tell whether the system knows that the peer is gone; see `hung_up`."""
+        look = self._look
+        if look is None:  # kept: each answer with events looks
+            look = self._look = look_for_end(self.transport)
+        return look is None or bool(look(0))
 
     def _written(self, exchange: PlainExchange) -> None:
         front = self._front

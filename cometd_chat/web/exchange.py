@@ -11,7 +11,8 @@ import select
 import struct
 import termios
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from aiohttp import web
 from msgspec import Raw
@@ -35,7 +36,9 @@ browsers do not repeat it by themselves as they do with 408 (CometD issue 800).
 """
 
 _GONE = select.POLLRDHUP
-_new_poll = select.poll
+
+Look: TypeAlias = Callable[[int], list[tuple[int, int]]]
+"""Asks the system what has happened to a connection, waiting so many milliseconds."""
 
 CONFIRMATION_TRIES = 15
 CONFIRMATION_PAUSE = 0.02
@@ -233,13 +236,20 @@ def hung_up(transport: asyncio.BaseTransport | None) -> bool:
     asyncio learns of it with the next turn of its loop only, which is too late for a
     response that is written in this one.
     """
+    look = look_for_end(transport)
+    return look is None or bool(look(0))
+
+
+def look_for_end(transport: asyncio.BaseTransport | None) -> Look | None:
+    """Return what tells of the end of the connection when it is called with 0, for as
+    long as the transport is open; None if it is not any more."""
     sock = None if transport is None else transport.get_extra_info("socket")
     descriptor = -1 if sock is None else sock.fileno()
     if descriptor < 0:
-        return True
-    poll = _new_poll()
+        return None
+    poll = select.poll()
     poll.register(descriptor, _GONE)
-    return bool(poll.poll(0))
+    return poll.poll
 
 
 def unconfirmed_bytes(transport: asyncio.BaseTransport | None) -> int:

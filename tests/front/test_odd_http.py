@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests import ways
-from tests.front.odd import answers, bytewise
+from tests.front.odd import Talk, both_answers, bytewise
 from tests.web.stand import Stand, standing
 
 HANDSHAKE = (
@@ -78,7 +78,6 @@ CASES: dict[str, list[bytes]] = {
     "plain, then chunked, then plain": [
         PLAIN + post(b"Transfer-Encoding: chunked", body=CHUNKED, length=b"") + PLAIN
     ],
-    "plain, then nonsense": [PLAIN, b"nonsense\r\n\r\n"],
     "plain, then a handover byte by byte": [PLAIN, *bytewise(GET)],
     "an empty line before": [b"\r\n" + PLAIN],
     "empty lines between": [PLAIN + b"\r\n\r\n" + PLAIN],
@@ -225,18 +224,14 @@ def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 100
 
 
-QUIET = 0.5
-"""Seconds without a byte that end an answer where many are awaited together."""
-
-
 async def test_the_answers_are_those_of_aiohttp(stands: tuple[Stand, Stand]) -> None:
     """All at once, for most of the time is spent waiting for nothing more to come."""
     places = asyncio.Semaphore(20)
 
     async def heard(pieces: list[bytes]) -> list[tuple[bytes, bool]]:
         async with places:
-            sent = (answers(stand.url, pieces, QUIET) for stand in stands)
-            return [(_nameless(text), closed) for text, closed in await gather(*sent)]
+            one, other = (Talk(stand.url, pieces) for stand in stands)
+            return await both_answers(one, other, _nameless)
 
     both = dict(zip(CASES, await gather(*map(heard, CASES.values())), strict=True))
     assert {case: told for case, told in both.items() if told[0] != told[1]} == {}
@@ -249,10 +244,27 @@ def _nameless(received: bytes) -> bytes:
     return re.sub(rb"client[0-9]+", b"client", received)
 
 
+async def test_nonsense_behind_an_answer_is_refused_by_both(
+    stands: tuple[Stand, Stand],
+) -> None:
+    """In a piece of its own, whatever the machine does meanwhile."""
+    told = []
+    for stand in stands:
+        async with Talk(stand.url, [PLAIN]) as talk:
+            while b"Unknown client" not in talk.received:
+                await talk.listen()
+            await talk.send(b"nonsense\r\n\r\n")
+            while not talk.closed:
+                await talk.listen()
+            told.append(talk.told)
+    assert told[0] == told[1]
+
+
 async def test_what_came_before_nonsense_is_answered(
     stands: tuple[Stand, Stand],
 ) -> None:
     """aiohttp alone forgets it, if both came in one piece."""
-    received, closed = await answers(stands[0].url, [PLAIN + b"nonsense\r\n\r\n"])
-    assert re.findall(rb"HTTP/1.[01] (\d+)", received) == [b"200", b"400"]
-    assert closed
+    async with Talk(stands[0].url, [PLAIN + b"nonsense\r\n\r\n"]) as talk:
+        while not talk.closed:
+            await talk.listen()
+    assert re.findall(rb"HTTP/1.[01] (\d+)", talk.received) == [b"200", b"400"]
