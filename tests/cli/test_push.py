@@ -15,6 +15,11 @@ CONFIG = """\
 pushEnabled = comet, customhttp, ios, fcm, httpcb, webpush
 [push.provider.company]
 customhttp.url = {url}
+apns.key_file = /dev/null
+fcm.credentials_file = /dev/null
+httpcb.hosts = push.example.com
+webpush.vapid_key_file = /dev/null
+webpush.subject = mailto:push@example.com
 """
 
 
