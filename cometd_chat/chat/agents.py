@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 
@@ -61,6 +61,9 @@ LATELY = 10.0
 
 _OPEN = frozenset({State.WAITING, State.ACTIVE})
 
+_UNTOLD = b""
+"""Digest of a summary that may not have reached the client."""
+
 
 class NotInChatError(Exception):
     """The agent must accept the chat first."""
@@ -76,32 +79,52 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What lists show of a chat; `digest` is the same for the same summary, on every
+    node."""
+
+    session: Session
+    summary: v2.Summary
+    digest: bytes
+
+    @classmethod
+    def of(cls, session: Session) -> Self:
+        summary = v2.summary(session)
+        encoded = msgspec.msgpack.encode(summary)
+        return cls(session, summary, hashlib.blake2b(encoded, digest_size=8).digest())
+
+
 @dataclass(slots=True)
 class _List:
-    """What one agent's client wants to see of all chats."""
+    """What one agent's client wants to see of all chats.
+
+    `listed` has the chats that it shows, with the digest of what was last told.
+    """
 
     agent: Agent
     states: frozenset[State]
     service: str
-    listed: set[str] = field(default_factory=set)
+    listed: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def packed(self) -> "Wanted":
         return Wanted(self.states, self.service, self.listed)
 
-    def wants(self, session: Session) -> bool:
-        """Tell whether the client hears of this; once more when it falls out."""
+    def wants(self, line: _Line) -> bool:
+        """Tell whether the client hears of this, as it was not told of it yet; once
+        more when it falls out."""
+        session = line.session
         fits = (
             session.state in self.states
             and self.agent.serves(session.service)
             and self.service in {"", session.service}
         )
-        known = session.id in self.listed
-        if fits:
-            self.listed.add(session.id)
-        else:
-            self.listed.discard(session.id)
-        return fits or known
+        told = self.listed.pop(session.id, None)
+        if not fits:
+            return told is not None
+        self.listed[session.id] = line.digest
+        return told != line.digest
 
 
 @dataclass(slots=True)
@@ -121,7 +144,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     states: frozenset[State]
     service: str
-    listed: set[str]
+    listed: dict[str, bytes]
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,12 +170,16 @@ class Recent:
             return
         self._times[session_id] = now
         self._times.move_to_end(session_id)
-        while next(iter(self._times.values())) < now - LATELY:
-            self._times.popitem(last=False)
+        self._forget(now)
 
-    def names(self) -> set[str]:
+    def names(self, now: float) -> set[str]:
         """Return them."""
+        self._forget(now)
         return set(self._times or ())
+
+    def _forget(self, now: float) -> None:
+        while self._times and next(iter(self._times.values())) < now - LATELY:
+            self._times.popitem(last=False)
 
 
 _Speech: TypeAlias = (
@@ -250,18 +277,19 @@ class Agents:
     async def _watch_again(
         self, client_id: str, agent: Agent, wanted: "Wanted", *, whole: bool
     ) -> None:
-        known = _List(agent, wanted.states, wanted.service, set(wanted.listed))
+        known = _List(agent, wanted.states, wanted.service, dict(wanted.listed))
         self._lists[client_id] = known
         if whole:
-            names = self._recent.names() - self._dirty
+            now = self._clock.monotonic()
+            names = self._recent.names(now) - self._dirty
         else:
+            known.listed = dict.fromkeys(wanted.listed, _UNTOLD)
             services = {known.service} if known.service else agent.services
             found = await self._store.sessions(known.states, services, MOST_CHATS)
-            names = known.listed | {session.id for session in found}
-        sessions = (await self._known(sorted(names))).values()
-        lines = [v2.summary(session) for session in sessions if known.wants(session)]
-        if lines:
-            self._post(client_id, v2.chats_data(lines))
+            names = known.listed.keys() | {session.id for session in found}
+        lines = map(_Line.of, (await self._known(sorted(names))).values())
+        if told := [line.summary for line in lines if known.wants(line)]:
+            self._post(client_id, v2.chats_data(told))
 
     async def _known(self, names: Iterable[str]) -> dict[str, Session]:
         """Return those of the sessions that are still there.
@@ -325,8 +353,9 @@ class Agents:
         wanted = _List(agent, states, operation.service)
         self._lists[client_id] = wanted
         found = await self._store.sessions(states, services, operation.limit)
-        wanted.listed.update(session.id for session in found)
-        chats = [v2.summary(session) for session in found]
+        lines = [_Line.of(session) for session in found]
+        wanted.listed.update((line.session.id, line.digest) for line in lines)
+        chats = [line.summary for line in lines]
         self._post(client_id, v2.chats_data(chats, operation.local_id))
 
     async def _take_part(
@@ -556,22 +585,25 @@ class Agents:
             return await self._store.get(session_id)
         except SessionNotFoundError:
             for wanted in self._lists.values():
-                wanted.listed.discard(session_id)
+                wanted.listed.pop(session_id, None)
         except StoreUnavailableError:
             log.warning("a chat could not be read to tell agents of its change")
         return None
 
     def _tell(self, sessions: Sequence[Session]) -> None:
-        lines = {session.id: v2.summary(session) for session in sessions}
-        told: dict[tuple[str, ...], bytes] = {}
-        for client_id, wanted in list(self._lists.items()):
-            if wants := tuple(s.id for s in sessions if wanted.wants(s)):
-                if wants not in told:  # many agents see the same chats
-                    told[wants] = v2.chats_data([lines[name] for name in wants])
-                self._post(client_id, told[wants])
+        if self._lists:
+            self._tell_lists([_Line.of(session) for session in sessions])
         for session in sessions:
             self._dismiss_gone(session)
             self._tell_presence(session)
+
+    def _tell_lists(self, lines: Sequence[_Line]) -> None:
+        told: dict[tuple[int, ...], bytes] = {}
+        for client_id, wanted in list(self._lists.items()):
+            if wants := tuple(n for n, line in enumerate(lines) if wanted.wants(line)):
+                if wants not in told:  # many agents see the same chats
+                    told[wants] = v2.chats_data([lines[n].summary for n in wants])
+                self._post(client_id, told[wants])
 
     def _tell_presence(self, session: Session) -> None:
         """Tell the agents of a chat that its customer went away, or came back."""

@@ -6,7 +6,9 @@ import pytest
 
 from cometd_chat.bayeux import RefusedError
 from cometd_chat.chat import Agent
+from cometd_chat.chat.agents import LATELY, Recent
 from cometd_chat.model import Leave, Profile, State
+from cometd_chat.store import Change
 from tests.chat.test_application import refusal
 from tests.chat.world import World, desk, phone
 
@@ -419,6 +421,23 @@ async def test_a_chat_is_told_of_once_more_when_it_falls_out_of_the_list(
     await other.do("endChat", chatId=session.id)
     found = [state for event in listed(await agent.hear()) for _, state in event]
     assert list(dict.fromkeys(found)) == states
+
+
+async def test_a_change_that_no_list_shows_is_not_told(world: World):
+    session = await world.chat()
+    agent = await desk(world)
+    await agent.do("listChats")
+    await agent.hear()
+    world.agents._changed(Change(session_id=session.id, altered=True))
+    assert listed(await agent.hear()) == []
+
+
+def test_what_changed_long_ago_is_forgotten_though_nothing_changes():
+    recent = Recent()
+    recent.begin()
+    recent.note("a", 1.0)
+    assert recent.names(1.0 + LATELY) == {"a"}
+    assert recent.names(1.1 + LATELY) == set()
 
 
 async def test_a_list_shows_the_agents_services_only(world: World):

@@ -1,5 +1,7 @@
 """Clients whose every request meets another node."""
 
+import asyncio
+
 from tests.clients.agent import AgentClient
 from tests.clients.raw import V1App
 from tests.clients.spread import Spread
@@ -31,3 +33,21 @@ async def test_a_chat_goes_on_wherever_each_request_arrives(spread: Spread) -> N
         assert len(handshakes) == 1
         counts = spread.sent.values()
         assert min(counts) > 30
+
+
+async def test_an_idle_agent_with_a_list_polls_at_the_pace_of_the_hold(
+    spread: Spread,
+) -> None:
+    base = f"{spread.url}/genesys"
+    async with (
+        V1App(base, user="cleo") as app,
+        AgentClient(f"{spread.url}/cometd", agent_token()) as agent,
+    ):
+        await agent.start()
+        await agent.operate("listChats")
+        await app.start(userDisplayName="Cleo")
+        await agent.wait_for(lambda: app.session_id in agent.chats)
+        before = len(agent.replies)
+        await asyncio.sleep(2)
+        # A poll is held for 5 s; a few more may bring what was under way.
+        assert len(agent.replies) - before < 10
