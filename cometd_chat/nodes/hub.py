@@ -31,6 +31,7 @@ from cometd_chat.store import StoreError, StoreUnavailableError
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_link import (
     CONNECT_TIMEOUT,
+    Address,
     Link,
     LostError,
     RefusedError,
@@ -135,7 +136,7 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._link: Link | None = None
         self._number = 0
-        self._listening_at = 0.0
+        self._line_at = 0.0
         self._unheard: float | None = None
         self._others_hear = False
         self._retreat: asyncio.Task[None] | None = None
@@ -262,11 +263,13 @@ class Hub:
 
     async def _listen(self) -> None:
         channels = (self._all, self._channel(self.node))
+        avoid: Address | None = None
         while True:
             try:
-                server = await self._router.any_server()
+                avoid = await self._router.any_server(avoid=avoid)
                 login = self._router.servers.login
-                self._link = await Link.connect(server, login, heard=self._read)
+                self._link = await Link.connect(avoid, login, heard=self._read)
+                self._line_at = self._now()
                 self._link.announce(("SUBSCRIBE", *channels))
                 await self._link.closed.wait()
             except (OSError, LostError, RefusedError, StoreUnavailableError):
@@ -315,10 +318,13 @@ class Hub:
             del self._heard[node]
 
     def _doubt_own_line(self) -> None:
-        """Listen anew where this node's own word does not come back."""
-        last = max(self._heard.get(self.node, 0.0), self._listening_at)
-        if self._now() - last > SILENCE and self._link and self._subscribed.is_set():
-            self._subscribed.clear()
+        """Listen anew where this node's own word does not come back.
+
+        Also where the subscription has no answer: a server that hangs may still take
+        connections.
+        """
+        last = max(self._heard.get(self.node, 0.0), self._line_at)
+        if self._now() - last > SILENCE and self._link:
             self._link.abort()
 
     def _read(self, reply: Any) -> None:
@@ -326,7 +332,7 @@ class Hub:
             return
         kind, _, payload = reply
         if kind == b"subscribe" and payload == 2:
-            self._listening_at = self._now()
+            self._line_at = self._now()
             self._subscribed.set()
             self._ask_again(self.node)
             self.hint(_ANEW, b"")

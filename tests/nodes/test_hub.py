@@ -17,6 +17,7 @@ from cometd_chat.nodes.hub import (
     NoAnswerError,
 )
 from cometd_chat.store.redis_keys import Keys
+from cometd_chat.store.redis_link import Address
 from cometd_chat.store.redis_servers import Router
 from cometd_chat.store.redis_topology import Servers
 from tests.store.proxy import proxied
@@ -140,6 +141,27 @@ async def test_a_deaf_node_asks_nobody_is_not_asked_and_hears_again(
             await hub.close()
         for router in routers:
             await router.close()
+
+
+class FirstFirst(Router):
+    """Gives the first server, unless that is to be avoided."""
+
+    async def any_server(self, *, avoid: Address | None = None) -> Address:
+        return next(one for one in self.servers.addresses if one != avoid)
+
+
+async def test_a_server_that_never_answers_a_subscription_is_left(
+    redis: RedisServer,
+) -> None:
+    async with proxied(redis.address) as line:
+        line.deaf = True
+        both = Servers(addresses=(line.address, redis.address), login=LOGIN)
+        router = FirstFirst(both, 100, None)
+        hub = Hub(router, Keys(next(_prefixes)), "a", SystemClock())
+        await hub.start()
+        await until(lambda: hub.in_touch)
+        await hub.close()
+        await router.close()
 
 
 async def echo(body: bytes) -> bytes:
