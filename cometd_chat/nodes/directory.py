@@ -26,19 +26,22 @@ BURIED = "-"
 MEMORY = 60.0
 """Seconds for which goodbyes are remembered: longer than a request is under way."""
 
-_MINE = """
+_FOUND = """
 local owner, number = unpack(redis.call('HMGET', KEYS[1], 'owner', 'number'))
+"""
+
+_MINE = """
 if owner and (owner ~= ARGV[1] or number ~= ARGV[2]) then return 0 end
 """
 
-_KEEP = f"""{_MINE}
+_KEEP = f"""{_FOUND}{_MINE}
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'number', ARGV[2], 'record', ARGV[4])
 redis.call('HDEL', KEYS[1], 'parcel', 'parked')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
 
-_PARK = f"""{_MINE}
+_PARK = f"""{_FOUND}{_MINE}
 local number = tonumber(ARGV[2]) + 1
 redis.call('HSET', KEYS[1], 'owner', '', 'number', number, 'record', ARGV[4],
   'parcel', ARGV[5], 'parked', number)
@@ -46,7 +49,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
 
-_REMOVE = f"""{_MINE}
+# A repeat, whose first reply was lost, gets the same reply: `number` is its own still.
+_REMOVE = f"""{_FOUND}
+if owner == '-' and number == ARGV[2] then return 1 end
+{_MINE}
 redis.call('DEL', KEYS[1])
 if ARGV[3] ~= '0' then
   redis.call('HSET', KEYS[1], 'owner', '-', 'number', ARGV[2], 'record', '')

@@ -8,7 +8,9 @@ import pytest
 from cometd_chat.nodes.directory import BURIED, PARKED, Claimed, Directory, Place
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_servers import Router
-from tests.store.redis_server import RedisServer
+from cometd_chat.store.redis_topology import Servers
+from tests.store.proxy import proxied
+from tests.store.redis_server import LOGIN, RedisServer
 
 _prefixes = (f"directory-{number}" for number in count())
 
@@ -72,3 +74,19 @@ async def test_a_goodbye_is_remembered_if_it_was_meant(
     expected = Place(BURIED, 1, b"") if meant else None
     assert await b.find("c") == expected
     assert await b.claim("c", 1) is None
+
+
+@pytest.mark.parametrize("meant", [True, False])
+async def test_a_goodbye_whose_reply_is_lost_is_told_again(
+    redis: RedisServer, *, meant: bool
+) -> None:
+    async with proxied(redis.address) as line:
+        servers = Servers(addresses=(line.address,), login=LOGIN)
+        router, keys = Router(servers, 100, None), Keys(next(_prefixes))
+        a = Directory(router, keys, "a", 60.0)
+        assert await a.remove("other", 1, meant=meant)  # the server knows the script
+        await a.keep("c", 1, b"record")
+        line.cut_replies = 1
+        assert await a.remove("c", 1, meant=meant)
+        assert line.cuts == 1
+        await router.close()
