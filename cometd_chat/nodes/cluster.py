@@ -55,6 +55,13 @@ TRIES = 3
 BUSY = 1.0
 """Seconds for which a client that is wanted elsewhere may finish what it does."""
 
+PARKING = 30.0
+"""Seconds for which a client that Redis does not take is kept, and offered again."""
+
+CLOSING = 8.0
+"""Seconds within which a node that stops leaves its clients to the others: less than
+it is given to stop."""
+
 AT_ONCE = 200
 """Entries of the directory that are written at a time."""
 
@@ -109,7 +116,7 @@ class Cluster:
         self._leaving: dict[str, asyncio.Event] = {}
         self._working: Counter[str] = Counter()
         self._broadcasts = Broadcasts()
-        hub.when_deaf = self.close
+        hub.when_deaf = self._retreat
         hub.answer("serve", self._serve_errand)
         hub.answer("want", self._let_go)
         hub.answer("deliver", self._take_delivery)
@@ -189,7 +196,11 @@ class Cluster:
 
     async def close(self) -> None:
         """Let all clients go; other nodes take them."""
-        await self._for_all(list(self._owned), self._leave)
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._retreat()
+        except TimeoutError:
+            log.warning("clients could not be left to other nodes in time")
 
     async def relay(self, published: Published) -> None:
         """Tell all nodes what was published, this one included. See `Relay`."""
@@ -449,6 +460,9 @@ class Cluster:
         parked = await self._park(client, resumed=want.resumed)
         return _GIVEN if parked else _LATER
 
+    async def _retreat(self) -> None:
+        await self._for_all(list(self._owned), self._leave)
+
     async def _leave(self, client: bayeux.Client) -> None:
         await self._park(client)
 
@@ -475,7 +489,25 @@ class Cluster:
             return False
         record, whole = self._pack(client, whole=False), self._pack(client, whole=True)
         self._drop(client, resumed=resumed)
-        return await self._directory.park(client.id, owned.number, record, whole)
+        return await self._store(client.id, owned.number, record, whole)
+
+    async def _store(
+        self, client_id: str, number: int, record: bytes, parcel: bytes
+    ) -> bool:
+        """Park a client; False if another node has taken it over.
+
+        What Redis does not take is offered again: nobody else has the parcel.
+
+        Raises: StoreUnavailableError after `PARKING`.
+        """
+        end = self._clock.monotonic() + PARKING
+        while True:
+            try:
+                return await self._directory.park(client_id, number, record, parcel)
+            except StoreUnavailableError:
+                if self._clock.monotonic() > end:
+                    raise
+            await asyncio.sleep(PAUSE)
 
     async def _settled(self, client_id: str | None) -> None:
         """Wait until the client has gone, if it is leaving; but not for Redis."""

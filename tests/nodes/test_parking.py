@@ -1,0 +1,76 @@
+"""A client whose node cannot reach Redis while it lets it go."""
+
+from cometd_chat.app import Node
+from cometd_chat.nodes.directory import Directory
+from cometd_chat.store import StoreUnavailableError
+from tests.clients.pair import Pair
+from tests.clients.raw import BayeuxClient
+from tests.nodes.test_slow_node import cluster_of
+from tests.web.conftest import until
+
+EVENT = b'{"channel":"/news","data":"kept"}'
+
+
+class Failing:
+    """A directory that cannot park a client so many times."""
+
+    def __init__(self, node: Node, times: int) -> None:
+        self._directory: Directory = cluster_of(node)._directory
+        self.left = times
+        cluster_of(node)._directory = self  # type: ignore[assignment] # it has all that is asked for
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._directory, name)
+
+    async def park(self, *args: object) -> bool:
+        if self.left:
+            self.left -= 1
+            raise StoreUnavailableError("not now")
+        return await self._directory.park(*args)  # type: ignore[arg-type] # passed on
+
+
+async def with_mail(node: Node, client: BayeuxClient) -> None:
+    """Let the client of this node have an event that it has not fetched."""
+    await client.handshake()
+    await client.connect(advice={"timeout": 0})
+    node._chat.application.deliver(client.client_id, EVENT)
+
+
+async def test_a_move_that_redis_does_not_take_at_once_loses_nothing(
+    pair: Pair,
+) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        failing = Failing(first, 3)
+        client.url = f"{second.url}/cometd"
+        await client.connect(advice={"timeout": 0})
+        assert failing.left == 0
+        assert [event["data"] for event in client.events] == ["kept"]
+
+
+async def test_a_node_that_stops_offers_its_clients_again(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        Failing(first, 3)
+        await first.stop()
+        client.url = f"{second.url}/cometd"
+        await client.connect(advice={"timeout": 0})
+        assert [event["data"] for event in client.events] == ["kept"]
+
+
+async def test_a_client_that_was_taken_meanwhile_is_offered_no_more(
+    pair: Pair,
+) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        failing = Failing(first, 1_000_000)
+        client.url = f"{second.url}/cometd"
+        assert (await client.connect(advice={"timeout": 0}))["successful"]
+        assert client.client_id in cluster_of(first)._leaving
+        failing.left = 0
+        await until(lambda: not cluster_of(first)._leaving)
+        assert first._chat.server.client(client.client_id) is None
+        assert (await client.connect(advice={"timeout": 0}))["successful"]
