@@ -22,6 +22,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cometd_chat import bayeux
@@ -42,6 +43,10 @@ from .parcel import Parcel, Want, to_bytes
 
 SEARCH = 5.0
 """Seconds for which a client is looked for while it changes hands."""
+
+COMING = 10.0
+"""Seconds for which a request waits for its client: what cannot be unpacked here, and
+not be parked again either, may take longer."""
 
 PAUSE = 0.02
 """Seconds between two looks."""
@@ -355,8 +360,8 @@ class Cluster:
         if coming is None:
             fetching = self._fetch(client_id, place, resumed=resumed, gently=gently)
             coming = self._coming[client_id] = asyncio.create_task(fetching)
-            coming.add_done_callback(lambda _: self._coming.pop(client_id, None))
-        await asyncio.shield(coming)
+            coming.add_done_callback(partial(self._came, client_id))
+        await _within(COMING, coming)
         if resumed or self._server.client(client_id) is not None:
             return True
         if await self._living(client_id) is None:  # it said goodbye meanwhile
@@ -364,6 +369,11 @@ class Cluster:
         if gently:
             return False
         raise StoreUnavailableError("a client was taken by another node")
+
+    def _came(self, client_id: str, coming: asyncio.Task[None]) -> None:
+        del self._coming[client_id]
+        if not coming.cancelled():
+            coming.exception()  # those who wait have it, if any are left
 
     async def _living(self, client_id: str) -> Place | None:
         """Return where a client is, None if it is unknown or has said goodbye."""
@@ -431,7 +441,7 @@ class Cluster:
             self._broadcasts.left(client_id)
             if claimed.parcel:
                 number, parcel = claimed.number, claimed.parcel
-                await self._directory.park(client_id, number, claimed.record, parcel)
+                await self._store(client_id, number, claimed.record, parcel)
             raise
         holdings = self._application.holdings(client)
         kept = holdings if claimed.parcel else None
@@ -583,6 +593,14 @@ class Cluster:
         now = self._clock.monotonic()
         had = self._broadcasts.note(node, number, published, now)
         self._application.broadcast(published, hearers=bayeux.Hearers(but=had))
+
+
+async def _within(seconds: float, work: asyncio.Task[None]) -> None:
+    """Wait for what goes on all the same. Raises: StoreUnavailableError; its errors."""
+    done, _ = await asyncio.wait([work], timeout=seconds)
+    if not done:
+        raise StoreUnavailableError("a client did not come in time")
+    await work
 
 
 def _speaker(items: Sequence[Item]) -> str | None:

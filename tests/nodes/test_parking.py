@@ -1,10 +1,12 @@
 """A client whose node cannot reach Redis while it lets it go."""
 
+import pytest
+
 from cometd_chat.app import Node
 from cometd_chat.nodes.directory import Directory
 from cometd_chat.store import StoreUnavailableError
 from tests.clients.pair import Pair
-from tests.clients.raw import BayeuxClient
+from tests.clients.raw import BayeuxClient, UnexpectedStatusError
 from tests.nodes.test_slow_node import cluster_of
 from tests.web.conftest import until
 
@@ -27,6 +29,24 @@ class Failing:
             self.left -= 1
             raise StoreUnavailableError("not now")
         return await self._directory.park(*args)  # type: ignore[arg-type] # passed on
+
+
+class Forgetful:
+    """An application that cannot read what a client needs, once."""
+
+    def __init__(self, node: Node) -> None:
+        self._application = cluster_of(node)._application
+        self._unread = True
+        cluster_of(node)._application = self  # type: ignore[assignment] # as above
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._application, name)
+
+    async def unpack(self, *args: object) -> None:
+        if self._unread:
+            self._unread = False
+            raise StoreUnavailableError("not now")
+        await self._application.unpack(*args)  # type: ignore[arg-type] # passed on
 
 
 async def with_mail(node: Node, client: BayeuxClient) -> None:
@@ -74,3 +94,17 @@ async def test_a_client_that_was_taken_meanwhile_is_offered_no_more(
         await until(lambda: not cluster_of(first)._leaving)
         assert first._chat.server.client(client.client_id) is None
         assert (await client.connect(advice={"timeout": 0}))["successful"]
+
+
+async def test_what_cannot_be_unpacked_is_offered_again(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        Forgetful(second)
+        failing = Failing(second, 3)
+        client.url = f"{second.url}/cometd"
+        with pytest.raises(UnexpectedStatusError, match="503"):
+            await client.connect(advice={"timeout": 0})
+        assert failing.left == 0
+        await client.connect(advice={"timeout": 0})
+        assert [event["data"] for event in client.events] == ["kept"]
