@@ -19,6 +19,7 @@ others hear it, leaves its clients to them and serves none until it hears again.
 import asyncio
 import contextlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -465,8 +466,11 @@ class Cluster:
         client, owned = self._server.client(client_id), self._owned.get(client_id)
         if owned is None and client_id not in self._leaving:
             return _NOT_HERE
-        if client is None or owned is None or owned.number != want.number:
-            return _LATER  # it is leaving already, or came back
+        if client is None or owned is None:
+            return _LATER  # it is leaving already
+        if owned.number != want.number:
+            # It came back; or the directory has lost the latest numbers.
+            return _LATER if await self._verify(client) else _NOT_HERE
         parked = await self._park(client, resumed=want.resumed)
         return _GIVEN if parked else _LATER
 
@@ -585,8 +589,12 @@ class Cluster:
         want = forms.to_want(body)
         owned = self._owned.get(want.client_id)
         client = self._server.client(want.client_id)
-        if node != self._hub.node and owned and client and owned.number <= want.number:
+        if node == self._hub.node or owned is None or client is None:
+            return
+        if owned.number <= want.number:
             self._drop(client)
+        else:  # it came back; or the directory had lost the latest numbers
+            owned.at = -math.inf
 
     def _published(self, node: str, number: int, body: bytes) -> None:
         published = forms.to_published(body)

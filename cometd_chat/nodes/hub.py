@@ -333,6 +333,8 @@ class Hub:
         kind, _, payload = reply
         if kind == b"subscribe" and payload == 2:
             self._line_at = self._now()
+            # What was said before the line stood is lost: `since` begins anew.
+            self._heard.pop(self.node, None)
             self._subscribed.set()
             self._ask_again(self.node)
             self.hint(_ANEW, b"")

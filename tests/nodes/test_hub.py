@@ -102,6 +102,14 @@ async def test_a_call_outlives_the_line_of_either_side(
     assert calls == 1
 
 
+async def test_a_line_that_broke_ends_what_was_certain(hubs: list[Hub]) -> None:
+    a = hubs[0]
+    assert a._link is not None
+    before = a.since
+    a._link.abort()
+    await until(lambda: a.in_touch and a.since > before)
+
+
 async def test_all_hear_what_is_told_in_order(hubs: list[Hub]) -> None:
     heard: dict[str, list[bytes]] = {"a": [], "b": []}
     for hub in hubs:
