@@ -432,8 +432,9 @@ class Cluster:
         client = self._revived(client_id, claimed.parcel or claimed.record)
         missed: list[Published] = []
         if claimed.parcel:
-            missed = self._broadcasts.missed(came.heard)
-            self._broadcasts.arrived(client_id, came.heard, self._clock.monotonic())
+            now = self._clock.monotonic()
+            missed = self._broadcasts.missed(came.heard, now)
+            self._broadcasts.arrived(client_id, came.heard, now)
         else:
             client.batch = extensions.first_batch(f"{client_id}{claimed.number}")
         try:
