@@ -7,6 +7,7 @@ like something that does not exist.
 import asyncio
 import hashlib
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -156,10 +157,15 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recent:
-    """The sessions that changed in the last `LATELY` seconds, once it has begun."""
+    """The sessions that changed in the last `LATELY` seconds, once it has begun.
+
+    `lines` has what was read of them since: clients come often, and a busy site has
+    changed hundreds.
+    """
 
     def __init__(self) -> None:
         self._times: OrderedDict[str, float] | None = None
+        self.lines: dict[str, _Line] = {}
 
     def begin(self) -> None:
         self._times = OrderedDict()
@@ -168,9 +174,18 @@ class Recent:
         """Remember this change, at `now` in monotonic seconds."""
         if self._times is None:
             return
+        self.lines.pop(session_id, None)
         self._times[session_id] = now
         self._times.move_to_end(session_id)
         self._forget(now)
+
+    def know(self, lines: Iterable[_Line], asked: float) -> None:
+        """Take in what was read; what has changed since it was asked for is older."""
+        if self._times is None:
+            return
+        for line in lines:
+            if self._times.get(line.session.id, math.inf) <= asked:
+                self.lines[line.session.id] = line
 
     def names(self, now: float) -> set[str]:
         """Return them."""
@@ -179,7 +194,8 @@ class Recent:
 
     def _forget(self, now: float) -> None:
         while self._times and next(iter(self._times.values())) < now - LATELY:
-            self._times.popitem(last=False)
+            session_id, _ = self._times.popitem(last=False)
+            self.lines.pop(session_id, None)
 
 
 _Speech: TypeAlias = (
@@ -280,16 +296,35 @@ class Agents:
         known = _List(agent, wanted.states, wanted.service, dict(wanted.listed))
         self._lists[client_id] = known
         if whole:
-            now = self._clock.monotonic()
-            names = self._recent.names(now) - self._dirty
+            lines = await self._recent_lines()
         else:
             known.listed = dict.fromkeys(wanted.listed, _UNTOLD)
             services = {known.service} if known.service else agent.services
             found = await self._store.sessions(known.states, services, MOST_CHATS)
             names = known.listed.keys() | {session.id for session in found}
-        lines = map(_Line.of, (await self._known(sorted(names))).values())
+            lines = await self._read_lines(names)
         if told := [line.summary for line in lines if known.wants(line)]:
             self._post(client_id, v2.chats_data(told))
+
+    async def _recent_lines(self) -> list[_Line]:
+        """Return what changed lately, but what will be told to all anyway.
+
+        Raises: StoreUnavailableError.
+        """
+        recent = self._recent
+        names = recent.names(self._clock.monotonic()) - self._dirty
+        lines = [recent.lines[name] for name in sorted(names & recent.lines.keys())]
+        return lines + await self._read_lines(names - recent.lines.keys())
+
+    async def _read_lines(self, names: Iterable[str]) -> list[_Line]:
+        asked = self._clock.monotonic()
+        sessions = await self._known(sorted(names))
+        return self._lines(sessions.values(), asked)
+
+    def _lines(self, sessions: Iterable[Session], asked: float) -> list[_Line]:
+        lines = [_Line.of(session) for session in sessions]
+        self._recent.know(lines, asked)
+        return lines
 
     async def _known(self, names: Iterable[str]) -> dict[str, Session]:
         """Return those of the sessions that are still there.
@@ -576,9 +611,10 @@ class Agents:
         """Tell agents what changed; changes gather while the store is read."""
         while self._dirty:
             dirty, self._dirty = self._dirty, set()
+            asked = self._clock.monotonic()
             # Together: a store that is far away has many at once after a fault.
             found = await asyncio.gather(*map(self._found, sorted(dirty)))
-            self._tell([session for session in found if session])
+            self._tell([session for session in found if session], asked)
 
     async def _found(self, session_id: str) -> Session | None:
         try:
@@ -590,9 +626,9 @@ class Agents:
             log.warning("a chat could not be read to tell agents of its change")
         return None
 
-    def _tell(self, sessions: Sequence[Session]) -> None:
+    def _tell(self, sessions: Sequence[Session], asked: float) -> None:
         if self._lists:
-            self._tell_lists([_Line.of(session) for session in sessions])
+            self._tell_lists(self._lines(sessions, asked))
         for session in sessions:
             self._dismiss_gone(session)
             self._tell_presence(session)

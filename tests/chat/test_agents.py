@@ -6,11 +6,11 @@ import pytest
 
 from cometd_chat.bayeux import RefusedError
 from cometd_chat.chat import Agent
-from cometd_chat.chat.agents import LATELY, Recent
+from cometd_chat.chat.agents import LATELY, Desk, Recent
 from cometd_chat.model import Leave, Profile, State
 from cometd_chat.store import Change
 from tests.chat.test_application import refusal
-from tests.chat.world import World, desk, phone
+from tests.chat.world import Somebody, World, desk, phone
 
 NOTICE = "customer is not online"
 
@@ -438,6 +438,50 @@ def test_what_changed_long_ago_is_forgotten_though_nothing_changes():
     recent.note("a", 1.0)
     assert recent.names(1.0 + LATELY) == {"a"}
     assert recent.names(1.1 + LATELY) == set()
+
+
+async def test_a_list_that_comes_from_another_node_reads_what_changed_once(
+    world: World,
+):
+    world.agents.follow()
+    first, second = await desk(world), await desk(world, "bob")
+    for agent in (first, second):
+        await agent.do("listChats")
+        await agent.hear()
+    packed = [(agent, away(world, agent)) for agent in (first, second)]
+    session = await world.chat()
+    for agent, desk_of in packed:
+        world.store.calls.clear()
+        identity = agent.client.identity
+        await world.agents.unpack(agent.id, identity, desk_of, whole=True)
+        assert listed(await agent.hear()) == [[(session.id, "waiting")]]
+        assert world.store.calls.count("get") == (1 if agent is first else 0)
+
+
+async def test_what_changes_while_it_is_read_is_read_again(world: World):
+    world.agents.follow()
+    agent = await desk(world)
+    await agent.do("listChats")
+    packed = away(world, agent)
+    session = await world.chat()
+
+    async def come() -> None:
+        identity = agent.client.identity
+        await world.agents.unpack(agent.id, identity, packed, whole=True)
+
+    async with world.store.holding("get", come()):
+        away(world, agent)
+        world.clock.now += 1
+        await world.customers.send(session, "hi", "")
+    await come()
+    assert (await agent.hear())[-1]["chats"][0]["lastText"] == "hi"
+
+
+def away(world: World, agent: Somebody) -> Desk:
+    """Let the agent's client leave for another node."""
+    packed = world.agents.pack(agent.id)
+    world.agents.forget(agent.id)
+    return packed
 
 
 async def test_a_list_shows_the_agents_services_only(world: World):
