@@ -62,12 +62,15 @@ class Verdict:
             "messages are out of order": self.disordered,
             "messages were to be pushed and were not": self.missing,
             "messages were pushed once too often": self.surplus,
+            "absences of customers who were there were told": self.absences,
+            "handshakes were needed": self.handshakes,
         }
         found = [f"{count} {what}" for what, count in counts.items() if count]
         if not self.acknowledged:
             found.append("nothing was acknowledged")
         for what, seconds in (
             ("no send was acknowledged", self.silent),
+            ("one sender waited", self.waited),
             ("a message was not shown", self.unseen),
         ):
             if seconds > goal:

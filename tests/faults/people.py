@@ -64,7 +64,11 @@ class Phone(WordyApp):
 
 
 class Desk(WordyAgent):
-    """An agent's console, which asks for its chats again after a handshake."""
+    """An agent's console, which asks for its chats again after a handshake.
+
+    All look for customers who wait. The first sees every chat, as supervisors do:
+    one, for each message comes to him.
+    """
 
     def __init__(self, url: str, number: int, record: Record) -> None:
         super().__init__(url, agent_token(f"agent-{number}", f"Agent {number}"))
@@ -72,7 +76,12 @@ class Desk(WordyAgent):
         self.names: dict[str, str] = {}
         self._notes = record
         self._last: dict[str, int] = {}
+        self._list = {"state": "waiting"} if number else {}
         self.on_event = self._note
+
+    async def start(self) -> None:
+        await super().start()
+        await self.tell(operation="listChats", **self._list)
 
     async def accept(self, phone: Phone) -> None:
         """Take the customer's chat."""
@@ -87,6 +96,7 @@ class Desk(WordyAgent):
 
     async def _start_again(self) -> None:
         await super()._start_again()
+        await self.tell(operation="listChats", **self._list)
         for chat in self.names:
             position = self._last.get(chat, 0) + 1
             await self.tell(

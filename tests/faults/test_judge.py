@@ -115,6 +115,19 @@ def show_late(record: Record) -> None:
     screen(record)[-1] = last._replace(at=last.at + GOAL)
 
 
+def answer_one_sender_late(record: Record) -> None:
+    first = record.sent["one"]
+    record.sent["one"] = replace(first, at=first.at - GOAL)
+
+
+def call_somebody_away(record: Record) -> None:
+    record.absences += 1
+
+
+def shake_hands_again(record: Record) -> None:
+    record.handshakes += 1
+
+
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
@@ -131,6 +144,9 @@ def show_late(record: Record) -> None:
         (repeat_a_push_without_need, "messages were pushed once too often"),
         (fall_silent, "no send was acknowledged"),
         (show_late, "a message was not shown"),
+        (answer_one_sender_late, "one sender waited"),
+        (call_somebody_away, "absences of customers who were there were told"),
+        (shake_hands_again, "handshakes were needed"),
     ],
 )
 def test_a_lie_is_found(lie: Callable[[Record], None], told: str) -> None:
