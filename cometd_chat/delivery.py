@@ -61,7 +61,12 @@ class Cursor:
 
     @property
     def behind(self) -> bool:
-        return self.stale or (not self.tail and self.newest > self.sent)
+        return self.stale or self.lacking
+
+    @property
+    def lacking(self) -> bool:
+        """Tell whether entries have to be read before more can be sent."""
+        return self.waiting and not self.tail
 
     @property
     def stale(self) -> bool:
@@ -86,25 +91,21 @@ class _Reader:
         return any(cursor.waiting for cursor in self.ready.values())
 
 
-Each: TypeAlias = Callable[
-    [Callable[[Cursor], Awaitable[None]], Iterable[Cursor]], Awaitable[None]
-]
-"""Does something with each of some cursors."""
+Reads: TypeAlias = Iterable[Callable[[], Awaitable[None]]]
+
+Each: TypeAlias = Callable[[Reads], Awaitable[None]]
+"""Carries out several reads of the store."""
 
 
-async def in_turn(
-    do: Callable[[Cursor], Awaitable[None]], cursors: Iterable[Cursor]
-) -> None:
-    """Do it with one cursor after the other."""
-    for cursor in cursors:
-        await do(cursor)
+async def in_turn(reads: Reads) -> None:
+    """Do one after the other."""
+    for read in reads:
+        await read()
 
 
-async def at_once(
-    do: Callable[[Cursor], Awaitable[None]], cursors: Iterable[Cursor]
-) -> None:
-    """Do it with all cursors at the same time, for a store may be far away."""
-    await asyncio.gather(*map(do, cursors))
+async def at_once(reads: Reads) -> None:
+    """Do all at the same time, for a store may be far away."""
+    await asyncio.gather(*(read() for read in reads))
 
 
 class Reading(NamedTuple):
@@ -144,8 +145,8 @@ class Delivery:
     """The cursors and mailboxes of all clients of this node.
 
     `max_reply` bounds the text of the entries in one response, in bytes; the rest
-    follows with the next poll; it may be replaced at any time. `each` is how cursors
-    are read: `at_once` where there is an event loop.
+    follows with the next poll; it may be replaced at any time. `each` is how the store
+    is read: `at_once` where there is an event loop.
     """
 
     def __init__(
@@ -363,7 +364,7 @@ class Delivery:
         """
         reader = self._readers.get(client_id, _NOBODY)
         behind = [cursor for cursor in reader.ready.values() if cursor.behind]
-        await self._each(partial(self._read, client_id), behind)
+        await self._each(partial(self._read, client_id, cursor) for cursor in behind)
 
     def _wake(self, client_id: str) -> None:
         if client_id not in self._gathering:
@@ -400,8 +401,11 @@ class Delivery:
     async def _read(self, client_id: str, cursor: Cursor) -> None:
         try:
             if cursor.stale:
-                await self._read_session(cursor)
-            if cursor.waiting and not cursor.tail:
+                reads = [partial(self._read_session, cursor)]
+                if cursor.lacking:
+                    reads.append(partial(self._read_entries, cursor))
+                await self._each(reads)
+            if cursor.lacking:  # entries that the session told of, too
                 await self._read_entries(cursor)
         except SessionNotFoundError:
             self.detach(client_id, cursor.session.id)

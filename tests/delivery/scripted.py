@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from cometd_chat.delivery import Delivery
+from cometd_chat.delivery import Delivery, Reads
 from cometd_chat.model import (
     CUSTOMER,
     Entry,
@@ -55,6 +55,15 @@ class Running:
             stops += 1
             self.step()
         return stops
+
+
+async def side_by_side(reads: Reads) -> None:
+    """Do all at the same time, each as far as the next stop of all."""
+    running = [Running(read()) for read in reads]
+    while left := [one for one in running if one.at is not None]:
+        await stop("side by side")
+        for one in left:
+            one.step()
 
 
 class ScriptedStore:

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 from msgspec import Raw
 
 from cometd_chat.bayeux import Bounds, Mailboxes
-from cometd_chat.delivery import PAGE, Delivery
+from cometd_chat.delivery import PAGE, Delivery, Each, in_turn
 from cometd_chat.model import Session
 from cometd_chat.store import Change
-from tests.delivery.scripted import Running, ScriptedStore, render
+from tests.delivery.scripted import Running, ScriptedStore, render, side_by_side
 
 SESSIONS = ("s", "t")
 CLIENTS = ("c", "d")
@@ -68,10 +68,15 @@ class Phone:
 class AnyOrder(RuleBasedStateMachine):
     looks = Bundle("looks")
 
-    @initialize(reply=strategies.sampled_from([400, 262_144]))
-    def begin(self, reply: int) -> None:
+    @initialize(
+        reply=strategies.sampled_from([400, 262_144]),
+        each=strategies.sampled_from([in_turn, side_by_side]),
+    )
+    def begin(self, reply: int, each: Each) -> None:
         self.store = ScriptedStore()
-        self.delivery = Delivery(self.store, Mailboxes(Bounds()), max_reply=reply)
+        self.delivery = Delivery(
+            self.store, Mailboxes(Bounds()), max_reply=reply, each=each
+        )
         self.phones = {name: Phone() for name in CLIENTS}
         self.untold: list[Change] = []
         self.dropped = False

@@ -19,6 +19,7 @@ from tests.delivery.scripted import (
     positions,
     render,
     shown,
+    side_by_side,
     taken,
 )
 
@@ -661,6 +662,16 @@ def test_nobody_is_woken_by_what_brings_nothing(store, delivery):
     names = woken(delivery)
     store.tell(change, msgspec.structs.replace(change, entries=(), altered=True))
     assert names == []
+
+
+def test_what_is_known_to_be_needed_is_read_at_once(store):
+    delivery = Delivery(store, Mailboxes(Bounds()), each=side_by_side)
+    delivery.attach("c", store.create("s", 3), render, 0)
+    reading = Running(delivery.catch_up("c"))
+    assert store.calls == ["get", "read"]
+    reading.finish()
+    assert store.calls == ["get", "read"]
+    assert taken(delivery, "c") == [[1, 2, 3]]
 
 
 def test_a_client_that_is_woken_may_take_at_once(store, delivery):
