@@ -21,7 +21,14 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,17 +44,21 @@ from cometd_chat.web.exchange import Exchange
 
 from . import parcel as forms
 from .broadcasts import Broadcasts
-from .directory import BURIED, PARKED, Claimed, Directory, Place
+from .directory import (
+    BURIED,
+    NOBODY,
+    PARKED,
+    Claimed,
+    Directory,
+    Handover,
+    Place,
+)
 from .errands import ErrandExchange, answer_with, errand_of
-from .hub import Hub, NoAnswerError
+from .hub import Asked, Hub, NoAnswerError, Reply
 from .parcel import Parcel, Want, to_bytes
 
 SEARCH = 5.0
 """Seconds for which a client is looked for while it changes hands."""
-
-COMING = 10.0
-"""Seconds for which a request waits for its client: what cannot be unpacked here, and
-not be parked again either, may take longer."""
 
 PAUSE = 0.02
 """Seconds between two looks."""
@@ -68,12 +79,16 @@ CLOSING = 8.0
 """Seconds within which a node that stops leaves its clients to the others: less than
 it is given to stop."""
 
+LARGEST_PARCEL = 65_536
+"""Bytes of a client that a node tells another; a larger one is only left in Redis."""
+
 AT_ONCE = 200
 """Entries of the directory that are written at a time."""
 
 UNAVAILABLE = 503
 """Status of a request whose client cannot be looked up: another try may succeed."""
 
+# The parcel follows what was given, if there is room for it.
 _GIVEN, _NOT_HERE, _LATER = b"given", b"", b"later"
 
 log = logging.getLogger(__name__)
@@ -120,6 +135,7 @@ class Cluster:
         self._owned: dict[str, _Owned] = {}
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Event] = {}
+        self._taking_up: set[asyncio.Task[None]] = set()
         self._working: Counter[str] = Counter()
         self._broadcasts = Broadcasts()
         hub.when_deaf = self._retreat
@@ -307,14 +323,26 @@ class Cluster:
 
         Raises: StoreUnavailableError.
         """
-        owned, now = self._owned.get(client.id), self._clock.monotonic()
+        owned = self._owned.get(client.id)
         if owned is None:
             return False
         confirmed = self._application.confirmed(client)
-        record = self._pack(client, whole=False)
-        if await self._directory.keep(client.id, owned.number, record):
-            owned.at = max(owned.at, now)
+        keep = partial(self._directory.keep, record=self._pack(client, whole=False))
+        if ours := await self._ours(client, owned, keep):
             owned.confirmed = confirmed
+        return ours
+
+    async def _ours(
+        self,
+        client: bayeux.Client,
+        owned: _Owned,
+        ask: Callable[[str, int], Awaitable[bool]],
+    ) -> bool:
+        """Tell whether the client is this node's still, by asking the directory; forget
+        it if not."""
+        now = self._clock.monotonic()
+        if await ask(client.id, owned.number):
+            owned.at = max(owned.at, now)
             return True
         if self._owned.get(client.id) is owned:
             self._drop(client)
@@ -361,8 +389,8 @@ class Cluster:
         if coming is None:
             fetching = self._fetch(client_id, place, resumed=resumed, gently=gently)
             coming = self._coming[client_id] = asyncio.create_task(fetching)
-            coming.add_done_callback(partial(self._came, client_id))
-        await _within(COMING, coming)
+            coming.add_done_callback(lambda _: self._coming.pop(client_id, None))
+        await asyncio.shield(coming)
         if resumed or self._server.client(client_id) is not None:
             return True
         if await self._living(client_id) is None:  # it said goodbye meanwhile
@@ -370,11 +398,6 @@ class Cluster:
         if gently:
             return False
         raise StoreUnavailableError("a client was taken by another node")
-
-    def _came(self, client_id: str, coming: asyncio.Task[None]) -> None:
-        del self._coming[client_id]
-        if not coming.cancelled():
-            coming.exception()  # those who wait have it, if any are left
 
     async def _living(self, client_id: str) -> Place | None:
         """Return where a client is, None if it is unknown or has said goodbye."""
@@ -417,7 +440,10 @@ class Cluster:
             answer = await self._hub.call(place.owner, "want", want)
         except NoAnswerError:
             answer = _NOT_HERE
-        if answer == _GIVEN:
+        if answer.startswith(_GIVEN):
+            parcel = answer.removeprefix(_GIVEN)
+            if parcel:
+                return Claimed(place.number + 1, b"", parcel)
             return await claim(client_id, place.number + 1)
         if answer == _LATER:
             return None
@@ -440,15 +466,25 @@ class Cluster:
         try:
             await self._application.unpack(client, came.luggage, missed)
         except StoreError:
-            self._broadcasts.left(client_id)
-            if claimed.parcel:
-                number, parcel = claimed.number, claimed.parcel
-                await self._store(client_id, number, claimed.record, parcel)
+            self._broadcasts.left(client_id)  # its parcel, if any, can be claimed still
             raise
-        holdings = self._application.holdings(client)
-        kept = holdings if claimed.parcel else None
-        self._owned[client_id] = _Owned(claimed.number, asked, kept)
+        owned = self._owned[client_id] = _Owned(claimed.number, asked)
         self._server.adopt(client)
+        if claimed.parcel:
+            owned.kept, owned.at = self._application.holdings(client), -math.inf
+            taking_up = asyncio.create_task(self._take_up(client, owned))
+            self._taking_up.add(taking_up)
+            taking_up.add_done_callback(self._taking_up.discard)
+
+    async def _take_up(self, client: bayeux.Client, owned: _Owned) -> None:
+        """Drop the parcel of a client that goes on here, before it gets old.
+
+        Nobody waits for that; until it is done, each request asks the directory.
+        """
+        try:
+            await self._ours(client, owned, self._directory.take_up)
+        except StoreError as exc:
+            log.warning("the parcel of a client could not be dropped: %s", exc)
 
     def _revived(self, client_id: str, packed: bytes) -> bayeux.Client:
         came = forms.to_parcel(packed)
@@ -458,9 +494,9 @@ class Cluster:
 
     # -- leaving --------------------------------------------------------------------
 
-    async def _let_go(self, body: bytes) -> bytes:
+    async def _let_go(self, asked: Asked) -> bytes | Reply:
         """Answer a node that wants a client."""
-        want = forms.to_want(body)
+        want = forms.to_want(asked.body)
         client_id = want.client_id
         if coming := self._coming.get(client_id):
             await asyncio.wait([coming])
@@ -472,8 +508,8 @@ class Cluster:
         if owned.number != want.number:
             # It came back; or the directory has lost the latest numbers.
             return _LATER if await self._verify(client) else _NOT_HERE
-        parked = await self._park(client, resumed=want.resumed)
-        return _GIVEN if parked else _LATER
+        parcel = await self._park(client, asked, resumed=want.resumed)
+        return self._hub.reply(asked, _given(parcel)) if parcel else _LATER
 
     async def _retreat(self) -> None:
         await self._for_all(list(self._owned), self._leave)
@@ -481,34 +517,45 @@ class Cluster:
     async def _leave(self, client: bayeux.Client) -> None:
         await self._park(client)
 
-    async def _park(self, client: bayeux.Client, *, resumed: bool = False) -> bool:
-        """Let a client go, when what it does at the moment is done.
+    async def _park(
+        self,
+        client: bayeux.Client,
+        asked: Asked | None = None,
+        *,
+        resumed: bool = False,
+    ) -> bytes:
+        """Let a client go, when what it does at the moment is done: to the node that
+        asked, or for whoever comes. Returns the parcel; it is empty if that failed.
 
         Whatever comes for it meanwhile waits, or those who never rest would stay.
         """
         if client.id in self._leaving:
-            return False
+            return b""
         gone = self._leaving[client.id] = asyncio.Event()
         try:
-            return await self._put_down(client, resumed=resumed)
+            return await self._put_down(client, asked, resumed=resumed)
         finally:
             del self._leaving[client.id]
             gone.set()
 
-    async def _put_down(self, client: bayeux.Client, *, resumed: bool) -> bool:
+    async def _put_down(
+        self, client: bayeux.Client, asked: Asked | None, *, resumed: bool
+    ) -> bytes:
         await self._rest(client.id)
         await self._endpoint.part(client)
         await self._rest(client.id)
         owned = self._owned.get(client.id)
         if self._server.client(client.id) is not client or owned is None:
-            return False
-        record, whole = self._pack(client, whole=False), self._pack(client, whole=True)
+            return b""
+        record, parcel = self._pack(client, whole=False), self._pack(client, whole=True)
         self._drop(client, resumed=resumed)
-        return await self._store(client.id, owned.number, record, whole)
+        to = NOBODY
+        if asked is not None:
+            to = Handover(asked.node, *self._hub.reply(asked, _given(parcel)))
+        park = partial(self._directory.park, client.id, owned.number, record, parcel)
+        return parcel if await self._persist(partial(park, to)) else b""
 
-    async def _store(
-        self, client_id: str, number: int, record: bytes, parcel: bytes
-    ) -> bool:
+    async def _persist(self, park: Callable[[], Awaitable[bool]]) -> bool:
         """Park a client; False if another node has taken it over.
 
         What Redis does not take is offered again: nobody else has the parcel.
@@ -518,7 +565,7 @@ class Cluster:
         end = self._clock.monotonic() + PARKING
         while True:
             try:
-                return await self._directory.park(client_id, number, record, parcel)
+                return await park()
             except StoreUnavailableError:
                 if self._clock.monotonic() > end:
                     raise
@@ -565,8 +612,8 @@ class Cluster:
 
     # -- what other nodes say -------------------------------------------------------
 
-    async def _serve_errand(self, body: bytes) -> bytes:
-        errand = forms.to_errand(body)
+    async def _serve_errand(self, asked: Asked) -> bytes:
+        errand = forms.to_errand(asked.body)
         await self._settled(errand.client_id)
         client = self._server.client(errand.client_id)
         if client is None:
@@ -579,8 +626,8 @@ class Cluster:
             await self._endpoint.serve_here(exchange, messages, errand.peer)
         return exchange.response
 
-    async def _take_delivery(self, body: bytes) -> bytes:
-        delivery = forms.to_delivery(body)
+    async def _take_delivery(self, asked: Asked) -> bytes:
+        delivery = forms.to_delivery(asked.body)
         if self._server.client(delivery.client_id) is None:
             return _NOT_HERE
         self._application.deliver(delivery.client_id, delivery.event)
@@ -604,12 +651,8 @@ class Cluster:
         self._application.broadcast(published, hearers=bayeux.Hearers(but=had))
 
 
-async def _within(seconds: float, work: asyncio.Task[None]) -> None:
-    """Wait for what goes on all the same. Raises: StoreUnavailableError; its errors."""
-    done, _ = await asyncio.wait([work], timeout=seconds)
-    if not done:
-        raise StoreUnavailableError("a client did not come in time")
-    await work
+def _given(parcel: bytes) -> bytes:
+    return _GIVEN + (parcel if len(parcel) < LARGEST_PARCEL else b"")
 
 
 def _speaker(items: Sequence[Item]) -> str | None:

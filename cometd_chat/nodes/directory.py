@@ -4,9 +4,13 @@ One hash in Redis for each client. `number` grows by one with each change of han
 and whoever changes anything names the number that he knows: so a node that was away
 cannot touch a client that another one has taken over.
 
-A client that is let go is *parked*: nobody has it, and its parcel waits here for the
-node that takes it. For a client whose node died there is the record only, which its
-node wrote when it came and when it subscribed.
+A client that is let go is *parked*: nobody has it, or the node does that wants it, and
+its parcel waits here until a node goes on with it. Then the parcel is *taken up*: it is
+dropped. For a client whose node died later there is the record only, which its node
+wrote when it came and when it subscribed.
+
+`parked` is the number for which the parcel holds. It moves along with a claim, so that
+a parcel that was claimed and not taken up is there for the next one.
 """
 
 from dataclasses import dataclass
@@ -41,11 +45,18 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
 
+# Who wants the client hears of it from here: one answer less to wait for.
 _PARK = f"""{_FOUND}{_MINE}
 local number = tonumber(ARGV[2]) + 1
-redis.call('HSET', KEYS[1], 'owner', '', 'number', number, 'record', ARGV[4],
+redis.call('HSET', KEYS[1], 'owner', ARGV[6], 'number', number, 'record', ARGV[4],
   'parcel', ARGV[5], 'parked', number)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[7], ARGV[8]) end
+return 1
+"""
+
+_TAKE_UP = f"""{_FOUND}{_MINE}
+redis.call('HDEL', KEYS[1], 'parcel', 'parked')
 return 1
 """
 
@@ -71,7 +82,11 @@ if owner ~= ARGV[1] or number ~= next then
   redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'number', next)
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-if parked ~= ARGV[2] then parcel = '' end
+if parked == ARGV[2] then
+  redis.call('HSET', KEYS[1], 'parked', next)
+elseif parked ~= next then
+  parcel = ''
+end
 return {record, parcel}
 """
 
@@ -83,6 +98,19 @@ class Place:
     owner: str
     number: int
     record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """The node that a client goes to, and the message that tells it so."""
+
+    node: str
+    channel: str
+    message: bytes
+
+
+NOBODY = Handover(PARKED, "", b"")
+"""The client waits for whoever comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +149,30 @@ class Directory:
         return bool(await self._run(_KEEP, client_id, number, self._ttl, record))
 
     async def park(
-        self, client_id: str, number: int, record: bytes, parcel: bytes
+        self,
+        client_id: str,
+        number: int,
+        record: bytes,
+        parcel: bytes,
+        to: Handover = NOBODY,
     ) -> bool:
-        """Let the client go; False if it was not this node's any more."""
-        ttl = self._ttl
-        return bool(await self._run(_PARK, client_id, number, ttl, record, parcel))
+        """Let the client go; False if it was not this node's any more.
+
+        The node that it goes to has it from now on, with the next number.
+        """
+        words = self._ttl, record, parcel, to.node, to.channel, to.message
+        return bool(await self._run(_PARK, client_id, number, *words))
+
+    async def take_up(self, client_id: str, number: int) -> bool:
+        """Drop the parcel of a client that goes on at this node; False if another one
+        has it."""
+        return bool(await self._run(_TAKE_UP, client_id, number))
 
     async def claim(self, client_id: str, number: int) -> Claimed | None:
-        """Take the client over from whoever had it; None if another one was first."""
+        """Take the client over from whoever had it; None if another one was first.
+
+        Its parcel stays until it is taken up.
+        """
         found = await self._run(_CLAIM, client_id, number, self._ttl)
         return Claimed(number + 1, found[0], found[1]) if found else None
 

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -75,8 +75,24 @@ REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
 
-Handler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
-"""Answers the body of a call."""
+
+class Asked(NamedTuple):
+    """A call of another node; `number` is the call's."""
+
+    node: str
+    number: int
+    body: bytes
+
+
+class Reply(NamedTuple):
+    """An answer that somebody else publishes: `message`, on `channel`."""
+
+    channel: str
+    message: bytes
+
+
+Handler: TypeAlias = Callable[[Asked], Awaitable[bytes | Reply]]
+"""Answers a call: with the body of the answer, or with one that is published."""
 
 Listener: TypeAlias = Callable[[str, int, bytes], None]
 """Takes what a node told all: the node, a number that grows, the body."""
@@ -217,6 +233,14 @@ class Hub:
             late.cancel()
             self._calls.pop(number, None)
         return answered
+
+    def reply(self, asked: Asked, body: bytes) -> Reply:
+        """Return what answers a call, for one who publishes it together with what it
+        tells.
+
+        Raises: NoAnswerError for a body that is too large.
+        """
+        return Reply(self._channel(asked.node), self._message(asked.number, "", body))
 
     async def tell(self, name: str, body: bytes) -> None:
         """Tell all nodes; this one hears it as well.
@@ -392,10 +416,12 @@ class Hub:
 
     async def _serve(self, message: _Message) -> None:
         try:
-            body = await self._handlers[message.name](message.body)
-            answer = self._message(message.number, "", body)
-            self._keep_answer((message.node, message.number), answer)
-            await self._publish(self._channel(message.node), answer)
+            asked = Asked(message.node, message.number, message.body)
+            said = await self._handlers[message.name](asked)
+            reply = said if isinstance(said, Reply) else self.reply(asked, said)
+            self._keep_answer((asked.node, asked.number), reply.message)
+            if reply is not said:
+                await self._publish(*reply)
         except (StoreError, NoAnswerError):
             log.warning("a call of another node could not be answered")
         except Exception as exc:  # noqa: BLE001 - a task boundary; the caller goes on

@@ -5,7 +5,14 @@ from itertools import count
 
 import pytest
 
-from cometd_chat.nodes.directory import BURIED, PARKED, Claimed, Directory, Place
+from cometd_chat.nodes.directory import (
+    BURIED,
+    PARKED,
+    Claimed,
+    Directory,
+    Handover,
+    Place,
+)
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_servers import Router
 from cometd_chat.store.redis_topology import Servers
@@ -61,7 +68,31 @@ async def test_a_parcel_is_no_word_about_what_came_later(
     await a.keep("c", 1, b"record")
     await a.park("c", 1, b"record", b"parcel")
     await b.claim("c", 2)
+    assert await b.take_up("c", 3)
     assert await a.claim("c", 3) == Claimed(4, b"record", b"")
+    assert not await b.take_up("c", 3)
+
+
+async def test_a_parcel_that_was_claimed_and_not_taken_up_is_not_lost(
+    pair: list[Directory],
+) -> None:
+    a, b = pair
+    await a.keep("c", 1, b"record")
+    await a.park("c", 1, b"record", b"parcel")
+    await b.claim("c", 2)
+    assert await a.claim("c", 3) == Claimed(4, b"record", b"parcel")
+    assert await a.keep("c", 4, b"newer")
+    assert await b.claim("c", 4) == Claimed(5, b"newer", b"")
+
+
+async def test_a_client_is_handed_over_to_the_node_that_wants_it(
+    pair: list[Directory],
+) -> None:
+    a, b = pair
+    await a.keep("c", 1, b"old")
+    assert await a.park("c", 1, b"record", b"parcel", Handover("b", "nobody", b""))
+    assert await a.find("c") == Place("b", 2, b"record")
+    assert await b.claim("c", 2) == Claimed(3, b"record", b"parcel"), "not heard of it"
 
 
 @pytest.mark.parametrize("meant", [True, False])

@@ -13,6 +13,7 @@ from cometd_chat.nodes.hub import (
     MOST_BYTES,
     PATIENCE,
     SILENCE,
+    Asked,
     Hub,
     NoAnswerError,
 )
@@ -48,8 +49,8 @@ async def hubs(redis: RedisServer) -> AsyncIterator[list[Hub]]:
 async def test_a_call_is_answered(hubs: list[Hub]) -> None:
     a, b = hubs
 
-    async def double(body: bytes) -> bytes:
-        return body * 2
+    async def double(asked: Asked) -> bytes:
+        return asked.body * 2
 
     b.answer("double", double)
     calls = [a.call("b", "double", str(n).encode()) for n in range(100)]
@@ -71,7 +72,7 @@ async def test_a_call_that_fails_there_and_one_too_large_have_no_answer(
 ) -> None:
     a, b = hubs
 
-    async def fail(_: bytes) -> bytes:
+    async def fail(_: Asked) -> bytes:
         raise ValueError
 
     b.answer("fail", fail)
@@ -90,10 +91,10 @@ async def test_a_call_outlives_the_line_of_either_side(
     assert line is not None
     calls = 0
 
-    async def count(body: bytes) -> bytes:
+    async def count(asked: Asked) -> bytes:
         nonlocal calls
         calls += 1
-        return body
+        return asked.body
 
     b.answer("count", count)
     line.abort()
@@ -172,8 +173,8 @@ async def test_a_server_that_never_answers_a_subscription_is_left(
         await router.close()
 
 
-async def echo(body: bytes) -> bytes:
-    return body
+async def echo(asked: Asked) -> bytes:
+    return asked.body
 
 
 async def test_in_a_cluster_no_primary_is_missed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.nodes.directory import Directory
+from cometd_chat.nodes.hub import Asked, Hub, Reply
 from cometd_chat.store import StoreUnavailableError
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, UnexpectedStatusError
@@ -47,6 +48,38 @@ class Forgetful:
             self._unread = False
             raise StoreUnavailableError("not now")
         await self._application.unpack(*args)  # type: ignore[arg-type] # passed on
+
+
+class Misled:
+    """A hub whose answers go astray."""
+
+    def __init__(self, node: Node) -> None:
+        self._hub: Hub = cluster_of(node)._hub
+        cluster_of(node)._hub = self  # type: ignore[assignment] # as above
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._hub, name)
+
+    def reply(self, asked: Asked, body: bytes) -> Reply:
+        return self._hub.reply(asked, body)._replace(channel="nowhere")
+
+
+class Noting:
+    """A directory that notes what it is asked for."""
+
+    def __init__(self, node: Node) -> None:
+        self._directory = cluster_of(node)._directory
+        self.asked: list[str] = []
+        cluster_of(node)._directory = self  # type: ignore[assignment] # as above
+
+    def __getattr__(self, name: str) -> object:
+        method = getattr(self._directory, name)
+
+        def noting(*args: object) -> object:
+            self.asked.append(name)
+            return method(*args)
+
+        return noting
 
 
 async def with_mail(node: Node, client: BayeuxClient) -> None:
@@ -96,15 +129,40 @@ async def test_a_client_that_was_taken_meanwhile_is_offered_no_more(
         assert (await client.connect(advice={"timeout": 0}))["successful"]
 
 
-async def test_what_cannot_be_unpacked_is_offered_again(pair: Pair) -> None:
+@pytest.mark.parametrize("at", [0, 1])
+async def test_what_cannot_be_unpacked_goes_on_wherever_it_polls(
+    pair: Pair, at: int
+) -> None:
     first, second = pair.nodes
     async with BayeuxClient(f"{first.url}/cometd") as client:
         await with_mail(first, client)
         Forgetful(second)
-        failing = Failing(second, 3)
         client.url = f"{second.url}/cometd"
         with pytest.raises(UnexpectedStatusError, match="503"):
             await client.connect(advice={"timeout": 0})
-        assert failing.left == 0
+        client.url = f"{pair.nodes[at].url}/cometd"
         await client.connect(advice={"timeout": 0})
         assert [event["data"] for event in client.events] == ["kept"]
+
+
+async def test_an_answer_that_is_lost_costs_time_not_state(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        Misled(first)
+        client.url = f"{second.url}/cometd"
+        await client.connect(advice={"timeout": 0})
+        assert [event["data"] for event in client.events] == ["kept"]
+
+
+async def test_a_move_waits_for_the_directory_once_at_each_node(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        there, here = Noting(first), Noting(second)
+        client.url = f"{second.url}/cometd"
+        await client.connect(advice={"timeout": 0})
+        assert there.asked == ["park"]
+        await until(lambda: not cluster_of(second)._taking_up)
+        assert here.asked == ["find", "take_up"]  # nobody waits for the last
+        assert cluster_of(second)._certain(client.client_id)
