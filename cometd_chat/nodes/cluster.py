@@ -652,7 +652,7 @@ class Cluster:
 
 
 def _given(parcel: bytes) -> bytes:
-    return _GIVEN + (parcel if len(parcel) < LARGEST_PARCEL else b"")
+    return _GIVEN + (parcel if len(parcel) <= LARGEST_PARCEL else b"")
 
 
 def _speaker(items: Sequence[Item]) -> str | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from cometd_chat.app import Node
+from cometd_chat.nodes.cluster import LARGEST_PARCEL
 from cometd_chat.nodes.directory import Directory
 from cometd_chat.nodes.hub import Asked, Hub, Reply
 from cometd_chat.store import StoreUnavailableError
@@ -11,7 +12,7 @@ from tests.clients.raw import BayeuxClient, UnexpectedStatusError
 from tests.nodes.test_slow_node import cluster_of
 from tests.web.conftest import until
 
-EVENT = b'{"channel":"/news","data":"kept"}'
+EVENT = b'{"channel":"/news","data":"%s"}'
 
 
 class Failing:
@@ -82,11 +83,11 @@ class Noting:
         return noting
 
 
-async def with_mail(node: Node, client: BayeuxClient) -> None:
+async def with_mail(node: Node, client: BayeuxClient, text: str = "kept") -> None:
     """Let the client of this node have an event that it has not fetched."""
     await client.handshake()
     await client.connect(advice={"timeout": 0})
-    node._chat.application.deliver(client.client_id, EVENT)
+    node._chat.application.deliver(client.client_id, EVENT % text.encode())
 
 
 async def test_a_move_that_redis_does_not_take_at_once_loses_nothing(
@@ -153,6 +154,18 @@ async def test_an_answer_that_is_lost_costs_time_not_state(pair: Pair) -> None:
         client.url = f"{second.url}/cometd"
         await client.connect(advice={"timeout": 0})
         assert [event["data"] for event in client.events] == ["kept"]
+
+
+async def test_a_client_that_is_too_large_to_be_told_is_fetched(pair: Pair) -> None:
+    first, second = pair.nodes
+    text = "x" * LARGEST_PARCEL
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client, text)
+        here = Noting(second)
+        client.url = f"{second.url}/cometd"
+        await client.connect(advice={"timeout": 0})
+        assert here.asked[:2] == ["find", "claim"]
+        assert [event["data"] for event in client.events] == [text]
 
 
 async def test_a_move_waits_for_the_directory_once_at_each_node(pair: Pair) -> None:
