@@ -1,26 +1,22 @@
-"""Several cursors of a client are read at the same time, where there is a loop."""
+"""The store is asked several things at the same time, where there is a loop."""
 
 import asyncio
 
 from msgspec import Raw
 
 from cometd_chat.bayeux import Bounds, Mailboxes
-from cometd_chat.delivery import Cursor, Delivery, at_once
-from tests.delivery.scripted import ScriptedStore, render
+from cometd_chat.delivery import Delivery, at_once
+from tests.delivery.scripted import ScriptedStore
 
 
-async def test_no_cursor_waits_for_another() -> None:
-    store = ScriptedStore()
-    delivery = Delivery(store, Mailboxes(Bounds()))
-    for name in ("s", "t"):
-        delivery.attach("c", store.create(name, 2), render, 0)
+async def test_no_read_waits_for_another() -> None:
     meeting = asyncio.Barrier(2)
 
-    async def read(_: Cursor) -> None:
+    async def read() -> None:
         await meeting.wait()
 
     async with asyncio.timeout(5):
-        await at_once(read, delivery.cursors("c").values())
+        await at_once([read, read])
 
 
 def test_mail_that_arrived_does_not_come_again() -> None:
