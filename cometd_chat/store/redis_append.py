@@ -31,6 +31,7 @@ from cometd_chat.store.redis_rows import (
 )
 from cometd_chat.store.redis_scripts import Scripts
 from cometd_chat.store.redis_sessions import (
+    ASK,
     TRIES,
     Sessions,
     change,
@@ -38,8 +39,6 @@ from cometd_chat.store.redis_sessions import (
     no_session,
 )
 from cometd_chat.store.transitions import made_already, moved, refuse_closed
-
-_ASK = b'{"version":"?"}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ class Append:
     limit: int
 
     async def __call__(self) -> Appended:
-        wanted, joined = (b"" if self.transition is None else _ASK), None
+        wanted, joined = (b"" if self.transition is None else ASK), None
         for _ in range(TRIES):
             words = self._words(wanted, joined)
             outcome, *facts = await self.scripts.run("append", self.session_id, *words)

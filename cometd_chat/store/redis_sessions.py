@@ -30,6 +30,9 @@ TRIES = 64
 NEWLY = 2
 """What `claim_key` answers for a key that nobody had."""
 
+ASK = b'{"version":"?"}'
+"""A change of no version of a session: it changes nothing."""
+
 Range: TypeAlias = tuple[str, str, str]
 """A sorted set that each partition has, the least and the greatest score."""
 
@@ -138,8 +141,8 @@ class Sessions:
 
     async def list_under(self, name: str, kind: str, session_id: str) -> None:
         """Let a user or client lead to the session."""
-        key = self._keys.of(name, kind)
-        await self._router.write(partition_of(name), "SADD", key, session_id)
+        place = partition_of(name)
+        await self._scripts.run_at("list", place, session_id, kind, name)
 
     async def unlist(self, name: str, kind: str, session_id: str) -> None:
         """Let a user or client lead there no longer."""
@@ -228,9 +231,11 @@ class Sessions:
         for _ in range(TRIES):
             row = await self.row(session_id)
             wanted = decide(row)
+            # Also if nothing is left to do: what was read may not be confirmed yet.
+            words = ASK if wanted is None else wanted
+            outcome, *number = await self._scripts.run("amend", session_id, words)
             if wanted is None:
                 return row
-            outcome, *number = await self._scripts.run("amend", session_id, wanted)
             if outcome == b"ok":
                 self.tell_altered(session_id, number[0])
                 return row

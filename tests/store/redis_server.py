@@ -1,5 +1,9 @@
-"""Real Redis servers for tests, on free ports, with their files in a folder."""
+"""Real Redis servers for tests, on free ports, with their files in a folder.
 
+REDIS_SERVER in the environment names another program, such as that of Valkey.
+"""
+
+import os
 import shutil
 import signal
 import socket
@@ -58,13 +62,19 @@ class RedisServer:
         text = self.ask("INFO", "server").partition("redis_version:")[2].split()[0]
         return tuple(map(int, text.split(".")))
 
+    @property
+    def offset(self) -> int:
+        """How much a primary has written for its replicas."""
+        facts = self.ask("INFO", "replication")
+        return int(facts.partition("master_repl_offset:")[2].split()[0])
+
     def start(self) -> None:
         self.launch()
         self.wait()
 
     def launch(self) -> None:
         """Start without waiting for it."""
-        program = shutil.which("redis-server")
+        program = shutil.which(os.environ.get("REDIS_SERVER", "redis-server"))
         assert program, "redis-server is needed: apt-get install -y redis-server"
         command = [program, "--bind", HOST, "--port", str(self.port)]
         command += ["--dir", str(self.folder), "--save", ""]

@@ -2,19 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cometd_chat.model import End
 from cometd_chat.store import Once, StoreError, StoreUnavailableError
 from cometd_chat.store.redis import Durability, RedisStore, parse
 from cometd_chat.store.redis_check import NewerLayoutError, UnsuitableServerError
 from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
 from cometd_chat.store.redis_link import Address, Login
 from cometd_chat.store.redis_topology import Servers
-from tests.store.facts import joins, opened, said
+from tests.store.facts import asks, joins, opened, said
 from tests.store.redis_server import (
     LOGIN,
     SAFE,
@@ -134,6 +135,89 @@ async def test_replicated_means_that_a_replica_has_it(
     await asyncio.to_thread(server.kill)
     replica.ask("REPLICAOF", "NO", "ONE")
     assert [e.text for e in await store.read("s", 0)] == ["one", "two"]
+    await store.close()
+
+
+async def test_a_repeat_is_refused_too_while_no_replica_has_it(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    servers = both(server, replica)
+    stores = [
+        await RedisStore.open(servers, durability=Durability.REPLICATED)
+        for _ in range(2)
+    ]
+    await opened(stores[0])
+    assert replica.process
+    replica.process.send_signal(signal.SIGSTOP)
+    for store in stores:
+        with pytest.raises(StoreUnavailableError):
+            await store.append("s", [said()], once=Once(key="1"))
+    replica.process.send_signal(signal.SIGCONT)
+    for store in stores:
+        assert (await store.append("s", [said()], once=Once(key="1"))).position == 1
+        await store.close()
+
+
+async def again_by_name(store: RedisStore) -> None:
+    await store.append("s", [said()], once=Once(key="k"))
+
+
+async def opened_again(store: RedisStore) -> None:
+    await store.append("s", [said()], transition=asks())
+
+
+async def joined_again(store: RedisStore) -> None:
+    await store.append("s", [], transition=joins())
+
+
+async def ended_again(store: RedisStore) -> None:
+    await store.append("s", [], transition=End())
+
+
+async def deregistered_again(store: RedisStore) -> None:
+    await store.deregister_device("s", None)
+
+
+async def listed_again(store: RedisStore) -> None:
+    await store._sessions.list_under("phone", "client", "s")
+
+
+async def key_claimed_again(store: RedisStore) -> None:
+    words = ("s", "key-s")
+    await store._scripts.run_at("claim_key", partition_of("key-s"), *words)
+
+
+async def asked_again_for_a_lost_reply(store: RedisStore) -> None:
+    words = ("the same operation", "s", 1, "2.0")
+    await store._scripts._evaluate("set_base", partition_of("s"), *words)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        again_by_name,
+        opened_again,
+        joined_again,
+        ended_again,
+        deregistered_again,
+        listed_again,
+        key_claimed_again,
+        asked_again_for_a_lost_reply,
+    ],
+)
+async def test_a_repeat_writes_something_that_a_replica_can_confirm(
+    server: RedisServer,
+    replica: RedisServer,
+    again: Callable[[RedisStore], Awaitable[None]],
+) -> None:
+    """From Redis 7.2 on, WAIT says yes to a connection that has written nothing."""
+    server.ask("CONFIG", "SET", "repl-ping-replica-period", "3600")
+    store = await RedisStore.open(both(server, replica))
+    await opened(store)
+    await again(store)
+    before = server.offset
+    await again(store)
+    assert server.offset > before
     await store.close()
 
 

@@ -186,12 +186,19 @@ end
 
 -- Do the operation, or repeat the answer of the first time, when that was lost. Each
 -- script that changes something is in it.
+--
+-- It always writes. From Redis 7.2 on, WAIT and WAITAOF wait for what their own connection
+-- wrote; but what is answered may be what another connection wrote, which no replica and
+-- no disk may have yet.
 local function once(main)
   if operation == '' then return main() end
   local memory = base .. 'op:' .. operation
   local answer = call('GET', memory)
-  if answer then return cjson.decode(answer) end
-  local reply = main()
-  if reply[1] == 'ok' then call('SET', memory, cjson.encode(reply), 'PX', MEMORY) end
+  local reply = answer and cjson.decode(answer) or main()
+  if reply[1] == 'ok' then
+    call('SET', memory, answer or cjson.encode(reply), 'PX', MEMORY)
+  else
+    call('HSET', partition, 'answered', operation)
+  end
   return reply
 end
