@@ -355,11 +355,19 @@ class Customers:
         for cursor in finished:
             self._presence.drop(cursor.session.id, client_id)
             await self._store.acknowledge(cursor.session.id, cursor.acked)
-        for session_id, cursor in self._delivery.cursors(client_id).items():
-            # It may say goodbye while another of its chats is written.
-            begun = cursor.session.state is not State.NEW
-            if begun and client_id in self._readers:
-                await self._presence.seen(session_id, client_id, cursor.acked)
+        cursors = self._delivery.cursors(client_id).items()
+        # All of them, even if one fails: each is tried again by itself.
+        await asyncio.gather(
+            *(
+                self._seen(session_id, client_id, cursor)
+                for session_id, cursor in cursors
+                if cursor.session.state is not State.NEW
+            )
+        )
+
+    async def _seen(self, session_id: str, client_id: str, cursor: Cursor) -> None:
+        if client_id in self._readers:  # it may have said goodbye meanwhile
+            await self._presence.seen(session_id, client_id, cursor.acked)
 
     async def absent(self, client_id: str) -> None:
         """Note that the client has fallen silent."""

@@ -42,6 +42,8 @@ class Presence:
         self._clock = clock
         self._live = live
         self._leases: dict[tuple[str, str], _Lease] = {}
+        self._owed: dict[tuple[str, str], _Lease] = {}
+        """Leases that could not be written, of polls that may be held all the same."""
         self._dirty: set[tuple[str, str]] = set()
 
     async def begin(self, session_id: str, *, comet: bool, service: str) -> None:
@@ -75,16 +77,21 @@ class Presence:
         now, key = self._clock.time(), (session_id, client_id)
         # A little more than needed, or each poll would have to write.
         until = now + options.timeout + options.offline_after * 1.5
-        lease = self._leases.get(key)
-        self._leases[key] = _Lease(until, acked)
+        await self._renew(key, _Lease(until, acked))
+
+    async def _renew(self, key: tuple[str, str], lease: _Lease) -> None:
+        first = key not in self._leases
+        self._leases[key] = lease
+        self._owed.pop(key, None)
         self._dirty.discard(key)
         try:
-            await self._store.mark_present(session_id, client_id, until, acked)
+            await self._store.mark_present(*key, lease.until, lease.acked)
         except StoreUnavailableError:
-            self._leases.pop(key, None)  # so that the next poll tries again
+            if self._leases.get(key) is lease:  # else it left, or polled again
+                self._owed[key] = self._leases.pop(key)
             raise
-        if lease is None:  # the time that `begin` gave is used
-            await self._store.mark_absent(session_id, REST, now)
+        if first:  # the time that `begin` gave is used
+            await self._store.mark_absent(key[0], REST, self._clock.time())
 
     async def gone(
         self, session_id: str, client_id: str, acked: int, position: int | None
@@ -102,6 +109,7 @@ class Presence:
 
     def drop(self, session_id: str, client_id: str) -> None:
         """Forget a lease that is of no interest any more."""
+        self._owed.pop((session_id, client_id), None)
         self._dirty.discard((session_id, client_id))
         self._leases.pop((session_id, client_id), None)
 
@@ -119,10 +127,24 @@ class Presence:
             self._dirty.add((session_id, client_id))
 
     async def flush(self) -> None:
-        """Write the acknowledged positions that have moved; call it often."""
+        """Write the acknowledged positions that have moved, and leases that could not
+        be written; call it often."""
+        await self._pay()
         dirty, self._dirty = self._dirty, set()
         # All at once, for a store writes what comes together with one sync.
         await asyncio.gather(*map(self._write, dirty))
+
+    async def _pay(self) -> None:
+        """Write the leases again that could not be written."""
+        await asyncio.gather(*map(self._pay_one, list(self._owed)))
+
+    async def _pay_one(self, key: tuple[str, str]) -> None:
+        if (lease := self._owed.get(key)) is None:
+            return
+        try:
+            await self._renew(key, lease)
+        except SessionNotFoundError:
+            self.drop(*key)
 
     async def _write(self, key: tuple[str, str]) -> None:
         if (lease := self._leases.get(key)) is None:
@@ -137,6 +159,11 @@ class Presence:
             raise
 
     async def sweep(self) -> None:
-        """Let leases end whose node died; call it about once a second."""
+        """Let leases end whose node died; call it about once a second.
+
+        Not before this node has written what it owes: after an outage, its customers
+        would count as away although they are there.
+        """
+        await self._pay()
         while len(await self._store.expire_presence(self._clock.time())) >= 100:
             pass

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cometd_chat.model import End
 from cometd_chat.store import StoreUnavailableError
 from tests.chat.world import OFFLINE, TIMEOUT, World, phone
 
@@ -294,3 +295,70 @@ async def test_sessions_that_are_gone_have_nobody_to_be_absent(world: World):
     await world.store.purge(0, world.clock.now + 1)
     await app.expire()
     assert not any(world.traces)
+
+
+async def test_a_lease_that_failed_is_written_before_the_customer_counts_as_away(
+    world: World,
+):
+    session = await world.chat()
+    app = await phone(world)
+    await app.poll()
+    world.clock.now += TIMEOUT
+    world.store.broken = {"mark_present"}
+    await app.poll()
+    world.clock.now += OFFLINE + OFFLINE / 2
+    with pytest.raises(StoreUnavailableError):
+        await world.presence.sweep()
+    assert (await world.session(session)).present
+    world.store.broken = set()
+    assert await present(world, session)
+
+
+async def refused_lease(world: World):
+    """Return an app whose poll is held, but could not be stored."""
+    app = await phone(world)
+    world.clock.now += TIMEOUT
+    world.store.broken = {"mark_present"}
+    await app.poll()
+    return app
+
+
+async def test_a_flush_writes_leases_that_failed(world: World):
+    session = await world.chat()
+    await refused_lease(world)
+    world.store.broken = set()
+    await world.presence.flush()
+    world.clock.now += TIMEOUT + OFFLINE
+    assert await present(world, session)
+    world.store.calls.clear()
+    await world.presence.flush()
+    assert world.store.calls == []
+
+
+async def test_all_chats_of_a_poll_that_failed_are_made_good(world: World):
+    sessions = [await world.chat() for _ in range(2)]
+    await refused_lease(world)
+    world.store.broken = set()
+    await world.presence.flush()
+    world.clock.now += TIMEOUT + OFFLINE
+    assert [await present(world, session) for session in sessions] == [True, True]
+
+
+async def test_a_lease_that_failed_is_not_written_for_who_left(world: World):
+    session = await world.chat()
+    app = await refused_lease(world)
+    await app.disconnect()
+    world.store.broken = set()
+    await world.presence.flush()
+    assert not (await world.session(session)).present
+    assert not any(world.traces)
+
+
+async def test_nor_for_a_chat_that_is_gone(world: World):
+    session = await world.chat()
+    await refused_lease(world)
+    world.store.broken = set()
+    await world.store.append(session.id, [], transition=End())
+    await world.store.purge(0, world.clock.now + 1)
+    await world.presence.flush()
+    assert not world.presence._owed

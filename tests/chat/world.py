@@ -158,6 +158,7 @@ class World:
             self.delivery._watchers,
             self.delivery._gathering,
             self.presence._leases,
+            self.presence._owed,
             self.presence._dirty,
             self.customers._readers,
             self.agents._desks,
