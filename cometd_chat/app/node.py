@@ -20,6 +20,9 @@ from cometd_chat.web.rest_v1 import IDEMPOTENCY_KEY
 
 from .parts import Chat
 
+COMPARE_PERIOD = 10.0
+"""Seconds between two comparisons of this node's clock with that of the storage."""
+
 NOTE_PERIOD = 5.0
 """Seconds between two notes, for other nodes, of what agents have confirmed: if this
 one dies, not much more than that comes again."""
@@ -110,6 +113,9 @@ class Node:
         config = self.live.current
         if not is_shared(config.store):
             return
+        compare = self._chat.compare_clocks
+        await compare()
+        await stack.enter_async_context(repeated(COMPARE_PERIOD, compare))
         cluster = await stack.enter_async_context(self._chat.shared())
         renewing = repeated(config.bayeux.max_interval / 4, cluster.renew)
         await stack.enter_async_context(renewing)

@@ -18,14 +18,14 @@ from cometd_chat.chat import (
     TokenAuth,
     new_id,
 )
-from cometd_chat.clock import Clock
+from cometd_chat.clock import Clock, SharedClock
 from cometd_chat.config import Config, LiveConfig
 from cometd_chat.delivery import Delivery, at_once
 from cometd_chat.push.comet import CometProvider
 from cometd_chat.push.providers import Providers
 from cometd_chat.push.texts import TextsError, load_texts
 from cometd_chat.push.worker import PushWorker
-from cometd_chat.store import Store, StoreError
+from cometd_chat.store import SharedStore, Store, StoreError
 from cometd_chat.web.addresses import Addresses
 from cometd_chat.web.cometd import CometdEndpoint
 from cometd_chat.web.front import Fallback, Front
@@ -63,19 +63,20 @@ class Chat:
         config = live.current
         self.live = live
         self.clock = clock
+        shared = self.shared_clock = SharedClock(clock)
         self.store = store
         self.mailboxes = bayeux.Mailboxes(mailbox_bounds(config))
         self.broadcast = bayeux.Broadcast(broadcast_rules(config), self.mailboxes)
         self.delivery = Delivery(
             store, self.mailboxes, max_reply=config.limits.reply, each=at_once
         )
-        self.presence = Presence(store, clock, live)
+        self.presence = Presence(store, shared, live)
         auth = TokenAuth(live)
         sessions = Sessions(store)
         self.customers = Customers(
-            store, sessions, self.delivery, self.presence, clock, live
+            store, sessions, self.delivery, self.presence, shared, live
         )
-        self.agents = Agents(store, sessions, self.delivery, clock, live)
+        self.agents = Agents(store, sessions, self.delivery, shared, live)
         self.server = bayeux.BayeuxServer(bayeux_options(config), new_id)
         self.application = ChatApplication(
             self.customers, self.agents, self.delivery, self.broadcast, auth, clock
@@ -91,7 +92,8 @@ class Chat:
         )
         self.delivery.on_wake(self.endpoint.wake)
         self._comet = CometProvider(self.server, self.mailboxes)
-        self.push = PushWorker(store, Providers(clock, live, self._comet), clock, live)
+        providers = Providers(shared, live, self._comet)
+        self.push = PushWorker(store, providers, shared, live)
         self._reload_texts()
         parts = (self.customers, auth, live, config.server.base_path)
         health = Health(self.unready)
@@ -210,9 +212,14 @@ class Chat:
             await self.endpoint.expel(client_id)
         await self.presence.sweep()
 
+    async def compare_clocks(self) -> None:
+        """Go by the clock of the storage, if other nodes do."""
+        if isinstance(self.store, SharedStore):
+            await self.shared_clock.compare(self.store.time)
+
     async def purge(self) -> None:
         """Forget chats whose time of retention is over."""
-        options, now = self.live.current.store, self.clock.time()
+        options, now = self.live.current.store, self.shared_clock.time()
         gone = await self.store.purge(
             now - options.new_retention, now - options.ended_retention
         )

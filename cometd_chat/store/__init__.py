@@ -13,7 +13,7 @@ Times are wall seconds and always arguments, so that a store never asks a clock.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -455,4 +455,13 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted, then release the storage."""
+        ...
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A store of several nodes, which go by its clock since theirs may differ."""
+
+    async def time(self) -> float:
+        """Return the wall seconds that the storage has."""
         ...

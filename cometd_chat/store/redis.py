@@ -63,7 +63,7 @@ LARGEST_BADGE = 2**31 - 1
 
 
 class RedisStore:
-    """A `Store` that nodes share. Of one event loop; made by `open`."""
+    """A `SharedStore`. Of one event loop; made by `open`."""
 
     def __init__(self, router: Router, keys: Keys, max_entries: int) -> None:
         self._router = router
@@ -271,6 +271,11 @@ class RedisStore:
 
     def watch(self, watcher: Watcher) -> None:
         self._news.watchers.add(watcher)
+
+    async def time(self) -> float:
+        # Of one server, the same for all nodes: those of a cluster may differ too.
+        seconds, micros = await self._router.read(0, "TIME")
+        return int(seconds) + int(micros) / 1e6
 
     async def close(self) -> None:
         await self._news.close()

@@ -14,6 +14,7 @@ from cometd_chat.store import (
     Change,
     Once,
     SessionNotFoundError,
+    SharedStore,
     StoreError,
     StoreUnavailableError,
     TakenError,
@@ -204,6 +205,16 @@ async def test_workers_of_two_nodes_share_what_is_due(
     )
     claimed = [due.session.id for some in claims for due in some]
     assert sorted(claimed) == sorted(f"s{n}" for n in range(30))
+
+
+async def test_all_nodes_are_told_the_time_of_the_same_server(
+    redis_cluster: Servers, prefix: str
+) -> None:
+    store = await RedisStore.open(redis_cluster, prefix=prefix)
+    before = time.time()
+    assert before - 0.001 <= await store.time() <= time.time() + 0.001
+    assert isinstance(store, SharedStore)
+    await store.close()
 
 
 # --- devices ---------------------------------------------------------------------
