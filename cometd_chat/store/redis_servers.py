@@ -10,10 +10,11 @@ confirms the writes.
 """
 
 import asyncio
+import logging
 import random
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from cometd_chat.store import StoreUnavailableError
 from cometd_chat.store.redis_keys import PARTITIONS
@@ -25,7 +26,18 @@ from cometd_chat.store.redis_link import (
     RefusedError,
     UnconfirmedError,
 )
-from cometd_chat.store.redis_topology import Servers, owners_of, redirection
+from cometd_chat.store.redis_topology import (
+    Role,
+    Servers,
+    chosen,
+    owners_of,
+    redirection,
+    role_of,
+)
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 3.0
 """Seconds for which a call is tried again before it fails."""
@@ -34,6 +46,9 @@ FIRST_PAUSE = 0.02
 """Seconds before the second try; later pauses double, each is shortened at random."""
 
 LONGEST_PAUSE = 0.3
+
+OTHERS = 0.3
+"""Seconds for which others may say, after one has, that they are the primary too."""
 
 _NOBODY = {
     "ASK",
@@ -64,6 +79,7 @@ class Router:
         self._known = list(servers.addresses)
         self._links: dict[tuple[Address, bool], asyncio.Task[Link]] = {}
         self._search: asyncio.Task[None] | None = None
+        self._rivals: list[str] = []
         self._closed = False
 
     async def read(self, partition: int, *command: str | bytes | int | float) -> Any:
@@ -214,8 +230,7 @@ class Router:
         elif error.code == "MOVED":
             address = redirection(error, self._owners[partition])
             self._owners[partition] = address
-            if address not in self._known:
-                self._known.append(address)
+            self._meet([address])
         elif error.code in _NOBODY:
             self._owners = [None] * PARTITIONS
         elif error.code in {"NOSCRIPT"}:
@@ -244,43 +259,79 @@ class Router:
         await asyncio.shield(self._search)
         owner = self._owners[partition]
         if owner is None:
-            raise LostError
+            raise LostError(_dispute(self._rivals) if self._rivals else "")
         return owner
 
     async def _find_owners(self) -> None:
-        """Ask all servers that are known; the first that knows it is believed."""
-        tasks = [asyncio.create_task(self._owners_by(one)) for one in self._known]
-        try:
+        """Ask all servers that are known who is in charge of what."""
+        await (self._find_slots() if self.servers.cluster else self._find_primary())
+
+    async def _find_slots(self) -> None:
+        """Believe the first member that answers: the cluster settles disputes."""
+        with _asking(self._slots(one) for one in self._known) as tasks:
             for answer in asyncio.as_completed(tasks):
                 if found := await answer:
                     self._owners = found
                     return
-        finally:
-            for task in tasks:
-                task.cancel()
 
-    async def _owners_by(self, address: Address) -> list[Address | None] | None:
+    async def _find_primary(self) -> None:
+        """Compare what all say of themselves: a former primary may have come back."""
+        with _asking(self._role(one) for one in self._known) as tasks:
+            for answer in asyncio.as_completed(tasks):
+                if (role := await answer) and role.primary is None:
+                    break
+            await asyncio.wait(tasks, timeout=OTHERS)
+            roles = [role for one in tasks if one.done() and (role := one.result())]
+        self._meet(role.primary for role in roles if role.primary)
+        self._choose([role for role in roles if role.primary is None])
+
+    def _choose(self, primaries: Sequence[Role]) -> None:
+        primary = chosen(primaries)
+        rivals = [] if primary else sorted(str(one.address) for one in primaries)
+        if rivals and rivals != self._rivals:
+            log.error("%s, and no replica of one decides it", _dispute(rivals))
+        self._rivals = rivals
+        if primary:
+            self._owners = [primary.address] * PARTITIONS
+
+    async def _slots(self, address: Address) -> list[Address | None] | None:
+        ranges = await self._told(address, "CLUSTER", "SLOTS")
+        if ranges is None:
+            return None
+        owners, members = owners_of(ranges, address)
+        self._meet(members)
+        return owners
+
+    async def _role(self, address: Address) -> Role | None:
+        reply = await self._told(address, "ROLE")
+        return role_of(address, reply) if reply else None
+
+    async def _told(self, address: Address, *command: str) -> Any:
+        """Return the reply of this very server, None if it cannot be reached."""
         try:
             link = await self._link(address, writes=False)
-            return await self._ask_owners(link, address)
+            return await link.send(command)
         except (OSError, LostError):
             return None
 
-    async def _ask_owners(
-        self, link: Link, address: Address
-    ) -> list[Address | None] | None:
-        if self.servers.cluster:
-            ranges = await link.send(("CLUSTER", "SLOTS"))
-            owners, members = owners_of(ranges, address)
-            self._known += [one for one in members if one not in self._known]
-            return owners
-        role, *facts = await link.send(("ROLE",))
-        if role == b"master":
-            return [address] * PARTITIONS
-        primary = Address(facts[0].decode(), facts[1])
-        if primary not in self._known:
-            self._known.append(primary)
-        return None
+    def _meet(self, members: Iterable[Address]) -> None:
+        self._known += [one for one in members if one not in self._known]
+
+
+@contextmanager
+def _asking(
+    questions: Iterable[Coroutine[Any, Any, T]],
+) -> Iterator[list["asyncio.Task[T]"]]:
+    tasks = [asyncio.create_task(question) for question in questions]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _dispute(rivals: Sequence[str]) -> str:
+    return f"{' and '.join(rivals)} both say that they are the primary"
 
 
 def _useless(task: "asyncio.Task[Link]") -> bool:
@@ -293,5 +344,5 @@ def _explained(error: Exception) -> str:
     if isinstance(error, RefusedError):
         return error.code
     if isinstance(error, LostError):
-        return "the connection was lost"
+        return str(error) or "the connection was lost"
     return "no connection"

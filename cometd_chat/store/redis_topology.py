@@ -18,6 +18,36 @@ class Servers:
     cluster: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a server that is in no cluster says it is.
+
+    `primary` is its primary, None for one that is primary itself.
+    """
+
+    address: Address
+    primary: Address | None
+    replicas: int = 0
+
+
+def role_of(address: Address, reply: Sequence[Any]) -> Role:
+    """Return what the server at the address answered to `ROLE`."""
+    if reply[0] == b"master":
+        return Role(address, None, len(reply[2]))
+    return Role(address, Address(reply[1].decode(), reply[2]))
+
+
+def chosen(primaries: Sequence[Role]) -> Role | None:
+    """Return which of those who say they are primary is, None if nothing decides it.
+
+    There are two where a former primary was started again before it was told of its
+    successor: then nobody follows it.
+    """
+    followed = [one for one in primaries if one.replicas]
+    candidates = followed or primaries
+    return candidates[0] if len(candidates) == 1 else None
+
+
 def owners_of(
     ranges: Sequence[Any], asked: Address
 ) -> tuple[list[Address | None], list[Address]]:

@@ -117,6 +117,63 @@ async def test_a_new_primary_gives_no_position_twice_and_no_news_are_missed(
         await one.close()
 
 
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[RedisServer]:
+    """Another primary, of the same data as far as anybody knows."""
+    with running(tmp_path / "second", *SAFE) as second:
+        yield second
+
+
+async def test_of_two_primaries_the_one_that_has_a_replica_is_used(
+    server: RedisServer, replica: RedisServer, second: RedisServer
+) -> None:
+    for servers in (both(second, server), both(server, second)):
+        store = await RedisStore.open(servers)
+        assert (await store._router.primaries()) == [server.address]
+        await store.close()
+    assert second.ask("DBSIZE") == "0"
+
+
+async def test_while_two_say_that_they_are_the_primary_neither_is_used(
+    server: RedisServer, second: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rivals = " and ".join(sorted([str(server.address), str(second.address)]))
+    said_so = f"{rivals} both say that they are the primary"
+    with pytest.raises(StoreUnavailableError, match=said_so):
+        await RedisStore.open(both(server, second))
+    assert second.ask("DBSIZE") == server.ask("DBSIZE") == "0"
+    assert caplog.text.count(said_so) == 1
+    await asyncio.to_thread(follow, second, server)
+    store = await RedisStore.open(both(server, second))
+    await opened(store)
+    await store.close()
+
+
+async def test_a_former_primary_that_comes_back_gets_no_writes(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    store = await RedisStore.open(both(server, replica))
+    await opened(store)
+    await store.append("s", [said("one")])
+    until(lambda: replica.ask("XLEN", Keys("chat").of("s", "e")) == "1")
+    await asyncio.to_thread(server.kill)
+    replica.ask("REPLICAOF", "NO", "ONE")
+    await persistently(store, "two")
+    await asyncio.to_thread(server.start)  # as a supervisor does
+    replica.ask("CLIENT", "KILL", "TYPE", "normal")
+    with pytest.raises(StoreUnavailableError, match="both say"):
+        await store.append("s", [said("three")])
+    await asyncio.to_thread(follow, server, replica)
+    await persistently(store, "three")
+    assert [e.text for e in await store.read("s", 0)] == ["one", "two", "three"]
+    await store.close()
+
+
+def follow(replica: RedisServer, primary: RedisServer) -> None:
+    replica.ask("REPLICAOF", primary.address.host, str(primary.port))
+    until(lambda: replica.linked(0))
+
+
 async def test_replicated_means_that_a_replica_has_it(
     server: RedisServer, replica: RedisServer
 ) -> None:
