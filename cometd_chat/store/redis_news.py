@@ -103,7 +103,8 @@ class News:
             asyncio.create_task(self._probe()),
         ]
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._subscribed.wait(), CONNECT_TIMEOUT)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._subscribed.wait()
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -150,8 +151,10 @@ class News:
 
     async def _probe(self) -> None:
         while True:
+            # Not `wait_for`: before Python 3.12 that may swallow the end of this task.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._renewed.wait(), PROBE)
+                async with asyncio.timeout(PROBE):
+                    await self._renewed.wait()
             with _kept_going("look for late news"):
                 await self._look()
 

@@ -535,6 +535,15 @@ async def test_what_was_accepted_is_finished_before_the_store_closes(
     assert sorted([(await send).position for send in sends]) == list(range(1, 51))
 
 
+async def test_a_store_can_be_closed_as_soon_as_it_is_open(
+    redis_single: Servers, prefix: str
+) -> None:
+    for _ in range(20):
+        store = await RedisStore.open(redis_single, prefix=prefix)
+        async with asyncio.timeout(PATIENCE):
+            await store.close()
+
+
 async def test_the_configuration_leads_to_the_storage(
     redis_single: Servers, prefix: str
 ) -> None:
