@@ -38,7 +38,7 @@ from cometd_chat.store import (
 from cometd_chat.store.redis_append import Append
 from cometd_chat.store.redis_check import (
     Durability,
-    examine,
+    examine_all,
     layout_refusal,
     layout_words,
 )
@@ -95,10 +95,11 @@ class RedisStore:
         """
         router = Router(servers, room, None)
         try:
-            for address in await router.primaries():
-                router.confirm = await examine(
-                    servers, address, durability, volatile=allow_volatile
-                )
+            primaries = await router.primaries()
+            others = router.besides(primaries)
+            router.confirm = await examine_all(
+                servers, primaries, others, durability, volatile=allow_volatile
+            )
             store = cls(router, Keys(prefix), max_entries)
             await store._start()
         except BaseException:

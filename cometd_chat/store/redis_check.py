@@ -1,6 +1,9 @@
 """What a server must be like before anything is written to it."""
 
+import asyncio
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,9 +51,35 @@ class Traits:
 
     version: tuple[int, ...]
     cluster: bool
+    primary: bool
+    replicas: int
     appends: bool
     syncs: str
     eviction: str
+
+
+async def examine_all(
+    servers: Servers,
+    primaries: Sequence[Address],
+    others: Sequence[Address],
+    durability: Durability,
+    *,
+    volatile: bool,
+) -> Command | None:
+    """Return the command that has to confirm each write, None for none.
+
+    `others` may become primary; those that cannot be reached are passed over.
+
+    Raises: as `examine`.
+    """
+
+    async def one(address: Address) -> Command | None:
+        with suppress(*() if address in primaries else (StoreUnavailableError,)):
+            return await examine(servers, address, durability, volatile=volatile)
+        return None
+
+    found = await asyncio.gather(*map(one, [*primaries, *others]))
+    return next(filter(None, found), None)
 
 
 async def examine(
@@ -114,6 +143,8 @@ def _known(info: dict[str, str], config: dict[str, str]) -> Traits:
     return Traits(
         version=tuple(map(int, numbers)),
         cluster=info.get("cluster_enabled") == "1",
+        primary=info.get("role") == "master",
+        replicas=sum("state=online" in value for value in info.values()),
         appends=appends,
         syncs=config.get("appendfsync", ""),
         eviction=info.get("maxmemory_policy", "") if limited else "",
@@ -165,6 +196,11 @@ def _loss_problems(traits: Traits, durability: Durability) -> list[str]:
         problems.append(
             "does not write each change to the disk before it answers: set"
             " 'appendfsync always' in redis.conf, or [store] durability = relaxed"
+        )
+    if durability is Durability.REPLICATED and traits.primary and not traits.replicas:
+        problems.append(
+            "has no replica, without which [store] durability = replicated refuses each"
+            " message: start one, or set [store] durability = durable"
         )
     return problems
 

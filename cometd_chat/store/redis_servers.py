@@ -137,6 +137,10 @@ class Router:
         owners = [owner for owner in self._owners if owner]
         return list(dict.fromkeys(owners or self.servers.addresses[:1]))
 
+    def besides(self, primaries: Sequence[Address]) -> list[Address]:
+        """Return the servers that are known and are none of these."""
+        return [one for one in self._known if one not in primaries]
+
     async def any_server(self, *, avoid: Address | None = None) -> Address:
         """Return a server that can be reached, another one than `avoid` if possible.
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,11 @@ import pytest
 from cometd_chat.model import End
 from cometd_chat.store import Once, StoreError, StoreUnavailableError
 from cometd_chat.store.redis import Durability, RedisStore, parse
-from cometd_chat.store.redis_check import NewerLayoutError, UnsuitableServerError
+from cometd_chat.store.redis_check import (
+    NewerLayoutError,
+    UnsuitableServerError,
+    examine_all,
+)
 from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
 from cometd_chat.store.redis_link import Address, Login
 from cometd_chat.store.redis_topology import Servers
@@ -129,7 +134,7 @@ async def test_of_two_primaries_the_one_that_has_a_replica_is_used(
 ) -> None:
     for servers in (both(second, server), both(server, second)):
         store = await RedisStore.open(servers)
-        assert (await store._router.primaries()) == [server.address]
+        assert await store._router.primaries() == [server.address]
         await store.close()
     assert second.ask("DBSIZE") == "0"
 
@@ -385,6 +390,69 @@ async def test_a_server_that_would_lose_chats_is_refused(
         await opened(store)
         assert (await store.append("s", [said()])).position == 1
         await store.close()
+
+
+async def test_a_replica_that_would_lose_chats_is_refused(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    replica.ask("CONFIG", "SET", "appendonly", "no")
+    with pytest.raises(UnsuitableServerError, match=f"{replica.address} keeps no"):
+        await RedisStore.open(both(server, replica))
+    await asyncio.to_thread(replica.kill)
+    store = await RedisStore.open(both(server, replica))
+    await store.close()
+
+
+async def test_replicated_without_a_replica_is_refused(server: RedisServer) -> None:
+    with pytest.raises(UnsuitableServerError, match="has no replica"):
+        await RedisStore.open(server.servers, durability=Durability.REPLICATED)
+    store = await RedisStore.open(
+        server.servers, durability=Durability.REPLICATED, allow_volatile=True
+    )
+    await opened(store)
+    await store.close()
+
+
+@pytest.mark.parametrize("differing", [0, 1, 2])
+async def test_of_servers_that_differ_one_is_enough_to_have_writes_confirmed(
+    differing: int,
+) -> None:
+    """Each may have any slot one day. Of Redis 7.2 it is, which can be asked to."""
+    async with AsyncExitStack() as stack:
+        servers = [
+            await stack.enter_async_context(
+                telling("everysec" if number == differing else "always")
+            )
+            for number in range(3)
+        ]
+        known = Servers(addresses=tuple(servers), login=LOGIN)
+        confirm = await examine_all(
+            known, servers[:2], servers[2:], Durability.DURABLE, volatile=False
+        )
+    assert confirm
+    assert confirm[0] == "WAITAOF"
+
+
+@asynccontextmanager
+async def telling(appendfsync: str) -> AsyncIterator[Address]:
+    """A server of Redis 7.2 as far as it says."""
+    info = b"redis_version:7.2.4\r\nrole:master\r\naof_enabled:1\r\n"
+    config = [b"appendonly", b"yes", b"appendfsync", appendfsync.encode()]
+    words = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in config)
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while asked := await reader.read(1000):
+            if b"INFO" in asked:
+                writer.write(b"$%d\r\n%s\r\n" % (len(info), info))
+            elif b"CONFIG" in asked:
+                writer.write(b"*4\r\n" + words)
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield Address(*listener.sockets[0].getsockname())
+    listener.close()
 
 
 async def test_where_config_is_forbidden_the_server_tells_what_it_can(
