@@ -163,7 +163,7 @@ class Claims:
         self, provider: str, now: float, until: float, member: str
     ) -> Job | None:
         _, job_id, session_id = member.split("\0", 2)
-        words = (job_id, repr(now), repr(until))
+        words = (job_id, repr(now), repr(until), provider, member)
         lent = await self._scripts.run("claim_job", session_id, *words)
         if lent[0] != b"ok":
             return None

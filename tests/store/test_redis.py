@@ -256,6 +256,21 @@ async def test_a_record_that_was_lost_is_made_again(
     assert await here.forget_device(DEVICE.type, DEVICE.id, None) == 1
 
 
+async def test_what_a_queue_names_without_a_job_does_not_keep_others_from_being_lent(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await queued(here)
+    base = here._keys.bases[partition_of("s")]
+    ghosts = [f"{number:022d}\0ghost-{number}\0s" for number in range(5)]
+    for ghost in ghosts:
+        place = partition_of("s")
+        await here._router.write(place, "ZADD", f"{base}jobs:apns", 0, ghost)
+    assert [job.id for job in await here.claim_jobs("apns", 200.0, 30.0, 2)] == ["j"]
+    left = await here._router.read(place, "ZRANGE", f"{base}jobs:apns", 0, -1)
+    assert len(left) == 1
+
+
 async def test_of_two_users_who_register_a_device_at_once_one_has_it(
     nodes: tuple[RedisStore, RedisStore],
 ) -> None:

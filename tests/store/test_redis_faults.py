@@ -30,7 +30,7 @@ from tests.store.redis_server import (
     running,
     until,
 )
-from tests.store.test_redis import News
+from tests.store.test_redis import News, queued
 
 PAGE = Path(__file__).parents[2] / "docs" / "redis.md"
 
@@ -333,8 +333,7 @@ async def test_while_a_slot_moves_its_sessions_wait_and_stay_whole(
 ) -> None:
     nodes = moving
     store = await RedisStore.open(cluster_servers(nodes))
-    await opened(store)
-    await store.append("s", [said("before")])
+    await queued(store)
     slot = str(slot_of(partition_of("s")))
     here = owner(nodes, "s")
     assert here
@@ -346,6 +345,11 @@ async def test_while_a_slot_moves_its_sessions_wait_and_stay_whole(
         await store.append("s", [said("refused")])
     keys = here.ask("CLUSTER", "GETKEYSINSLOT", slot, "1000").split("\n")
     move = (there.address.host, str(there.port), "", "0", "5000", "KEYS")
+    content = Keys("chat").of("s", "b")
+    here.ask("MIGRATE", *move, content)
+    with pytest.raises(StoreUnavailableError):
+        await store.claim_jobs("apns", 2e9, 30.0)
+    keys.remove(content)
     rest = [key for key in keys if not key.endswith((":s:s", ":partition"))]
     here.ask("MIGRATE", *move, *[key for key in keys if key not in rest])
     assert (await store.get("s")).last == 1
@@ -355,7 +359,8 @@ async def test_while_a_slot_moves_its_sessions_wait_and_stay_whole(
     for node in (there, here):
         node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[there.port])
     await store.append("s", [said("after")])
-    assert [e.text for e in await store.read("s", 0)] == ["before", "after"]
+    assert [e.text for e in await store.read("s", 0)] == ["yes?", "after"]
+    assert [job.id for job in await store.claim_jobs("apns", 200.0, 30.0)] == ["j"]
     await store.close()
 
 

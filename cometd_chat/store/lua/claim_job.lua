@@ -1,7 +1,10 @@
--- ARGV: 4 job  5 now  6 end of the lease
+-- ARGV: 4 job  5 now  6 end of the lease  7 provider  8 its name in the queue
 return once(function()
   local text = call('HGET', of('j'), ARGV[4])
-  if not text then return {'no'} end
+  if not text then -- else it would be found first for ever
+    leave_queue(ARGV[7], ARGV[8])
+    return {'no'}
+  end
   local job, now = cjson.decode(text), tonumber(ARGV[5])
   if tonumber(job[EXPIRY]) <= now or tonumber(later(job[READY], job[LEASE])) > now then return {'no'} end
   job[LEASE] = ARGV[6]

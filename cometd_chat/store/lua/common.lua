@@ -120,13 +120,17 @@ local PROVIDER, TYPE, DEVICE, SILENT, READY, EXPIRY, ATTEMPTS, LEASE, AGE = 1, 2
 
 local function queued(id, job) return job[AGE] .. '\0' .. id .. '\0' .. sid end
 
-local function drop_job(id, job)
-  local queue, member = base .. 'jobs:' .. job[PROVIDER], queued(id, job)
-  call('HDEL', of('j'), id)
-  call('HDEL', of('b'), id)
+local function leave_queue(provider, member)
+  local queue = base .. 'jobs:' .. provider
   call('ZREM', queue, member)
   call('ZREM', base .. 'expiry', member)
-  if call('EXISTS', queue) == 0 then call('SREM', base .. 'providers', job[PROVIDER]) end
+  if call('EXISTS', queue) == 0 then call('SREM', base .. 'providers', provider) end
+end
+
+local function drop_job(id, job)
+  call('HDEL', of('j'), id)
+  call('HDEL', of('b'), id)
+  leave_queue(job[PROVIDER], queued(id, job))
 end
 
 local function keep_job(id, job)
