@@ -44,8 +44,8 @@ def redis_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Three primaries, for all tests of this process."""
-    with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+    """Three primaries with a replica each, for all tests of this process."""
+    with cluster(tmp_path_factory.mktemp("cluster"), replicas=1) as nodes:
         yield cluster_servers(nodes)
 
 
