@@ -46,6 +46,9 @@ from cometd_chat.store.transitions import with_device
 ANY = "9e99"
 """More than the number of any taking."""
 
+REMEMBERED = 64
+"""Takings that a session remembers, the newest: steps of others arrived long ago."""
+
 
 class Devices:
     """The devices of all sessions."""
@@ -213,7 +216,8 @@ def _knows(row: Row, name: str, number: int) -> bool:
 
 def _heard(row: Row, taking: dict[str, int]) -> list[str]:
     takes = row.takes | taking
-    return ["takes", to_json(takes).decode()]
+    newest = sorted(takes, key=takes.__getitem__)[-REMEMBERED:]
+    return ["takes", to_json({name: takes[name] for name in newest}).decode()]
 
 
 def _equipped(

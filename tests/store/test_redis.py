@@ -21,6 +21,7 @@ from cometd_chat.store import (
 )
 from cometd_chat.store.opening import open_store
 from cometd_chat.store.redis import RedisStore
+from cometd_chat.store.redis_devices import REMEMBERED
 from cometd_chat.store.redis_keys import (
     PARTITIONS,
     SLOTS,
@@ -269,6 +270,19 @@ async def test_what_a_queue_names_without_a_job_does_not_keep_others_from_being_
     assert [job.id for job in await here.claim_jobs("apns", 200.0, 30.0, 2)] == ["j"]
     left = await here._router.read(place, "ZRANGE", f"{base}jobs:apns", 0, -1)
     assert len(left) == 1
+
+
+async def test_of_many_devices_the_newest_takings_are_remembered(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await opened(here)
+    for number in range(REMEMBERED + 5):
+        await here.register_device("s", phone(f"{number}"), 5.0)
+        await here.deregister_device("s", phone(f"{number}").id)
+    row = await here._sessions.row("s")
+    newest = [f"ios\0phone-{number}" for number in range(5, REMEMBERED + 5)]
+    assert sorted(row.takes) == sorted(newest)
 
 
 async def test_of_two_users_who_register_a_device_at_once_one_has_it(
