@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cometd_chat.model import Job, NewJob, SentPush, Session
-from cometd_chat.store import Due
+from cometd_chat.store import Due, StoreError
 from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import from_jobs, to_job, to_row, to_sent
@@ -42,6 +42,7 @@ class Claims:
         self._sessions = sessions
         self._devices = devices
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unused: list[Job] = []
 
     async def expire(self, now: float, limit: int) -> list[Session]:
         """`Store.expire_presence`."""
@@ -76,6 +77,7 @@ class Claims:
         self, provider: str, now: float, lease: float, limit: int
     ) -> list[Job]:
         """`Store.claim_jobs`."""
+        await self._give_back()
         await self._expire_jobs(now)
         ranges = [(f"jobs:{provider}", "-inf", repr(now))]
         lend = partial(self._lend_job, provider, now, now + lease)
@@ -140,8 +142,14 @@ class Claims:
                 names = names[: limit - _count(lent)]
                 if not names:
                     break
-                tried = await asyncio.gather(*(lend(name) for name in names))
-                lent |= dict(zip(names, tried, strict=True))
+                tried = await asyncio.gather(*map(lend, names), return_exceptions=True)
+                answers = zip(names, tried, strict=True)
+                lent |= {n: a for n, a in answers if not isinstance(a, BaseException)}
+                if failed := [one for one in tried if isinstance(one, BaseException)]:
+                    # What was lent is of use all the same.
+                    if not _count(lent):
+                        raise failed[0]
+                    break
         return [one for one in lent.values() if one is not None]
 
     async def _expire(self, now: float, name: str) -> Session | None:
@@ -168,7 +176,23 @@ class Claims:
         if lent[0] != b"ok":
             return None
         job = to_job(session_id, job_id, provider, lent, until)
-        return job if await self._devices.holds(session_id, job.device) else None
+        try:
+            return job if await self._devices.holds(session_id, job.device) else None
+        except StoreError:
+            self._unused.append(job)
+            raise
+
+    async def _give_back(self) -> None:
+        """Give back what was lent although nobody could tell whose the device is."""
+        unused, self._unused = self._unused, []
+        try:
+            while unused:
+                job = unused[-1]
+                words = (job.id, repr(job.lease))
+                await self._scripts.run("return_job", job.session_id, *words)
+                unused.pop()
+        finally:
+            self._unused += unused
 
     async def _expire_jobs(self, now: float) -> None:
         counts = await self._scripts.router.read_all(

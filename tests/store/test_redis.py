@@ -285,6 +285,37 @@ async def test_of_many_devices_the_newest_takings_are_remembered(
     assert sorted(row.takes) == sorted(newest)
 
 
+async def test_a_job_whose_device_cannot_be_looked_up_is_given_back(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    await queued(here)
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    place, record = partition_of(name), here._keys.of(name, "device")
+    await here._router.write(place, "SET", record, "of another kind")
+    with pytest.raises(StoreUnavailableError):
+        await here.claim_jobs("apns", 200.0, 45.0)
+    await here._router.write(place, "DEL", record)
+    assert await there.claim_jobs("apns", 200.0, 45.0) == []
+    assert [job.id for job in await here.claim_jobs("apns", 200.0, 45.0)] == ["j"]
+
+
+async def test_it_keeps_no_other_from_being_sent(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await queued(here)
+    await opened(here, "t")
+    await here.mark_absent("t", "phone", 100.0)
+    await here.append("t", [answered(at=100.0)])
+    (due,) = await here.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await here.announce(due, 1, [push("k", device=phone("t"))])
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    record = here._keys.of(name, "device")
+    await here._router.write(partition_of(name), "SET", record, "of another kind")
+    assert [job.id for job in await here.claim_jobs("apns", 200.0, 45.0)] == ["k"]
+
+
 async def test_of_two_users_who_register_a_device_at_once_one_has_it(
     nodes: tuple[RedisStore, RedisStore],
 ) -> None:
