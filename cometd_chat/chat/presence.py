@@ -9,12 +9,17 @@ once, for agents and pushes depend on them.
 
 import asyncio
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.store import SessionNotFoundError, Store, StoreUnavailableError
+
+RECOVERY = 3.0
+"""Seconds after an outage of the store within which nodes write the leases they owe:
+a poll may have been accepted, and its lease is tried again each second."""
 
 REST = "rest"
 """Stands for the client id where a customer polls without Bayeux."""
@@ -45,6 +50,10 @@ class Presence:
         self._owed: dict[tuple[str, str], _Lease] = {}
         """Leases that could not be written, of polls that may be held all the same."""
         self._dirty: set[tuple[str, str]] = set()
+        self._ended_at = 0.0
+        """Wall time of the last sweep that nothing disturbed."""
+        self._calm_from = 0.0
+        """Monotonic time when the last outage is over, infinite while it lasts."""
 
     async def begin(self, session_id: str, *, comet: bool, service: str) -> None:
         """Give a new chat's customer the time to connect, or to poll again."""
@@ -161,9 +170,22 @@ class Presence:
     async def sweep(self) -> None:
         """Let leases end whose node died; call it about once a second.
 
-        Not before this node has written what it owes: after an outage, its customers
-        would count as away although they are there.
+        After an outage not before all nodes had the time to write what they owe: else
+        customers would count as away although they are there.
         """
-        await self._pay()
-        while len(await self._store.expire_presence(self._clock.time())) >= 100:
+        now, moment = self._clock.time(), self._clock.monotonic()
+        calm = moment >= self._calm_from
+        try:
+            await self._pay()
+            await self._end(now if calm else self._ended_at)
+        except StoreUnavailableError:
+            self._calm_from = math.inf
+            raise
+        if calm:
+            self._ended_at = now
+        elif self._calm_from == math.inf:
+            self._calm_from = moment + RECOVERY
+
+    async def _end(self, at: float) -> None:
+        while len(await self._store.expire_presence(at)) >= 100:
             pass

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cometd_chat.chat.presence import RECOVERY
 from cometd_chat.model import End
 from cometd_chat.store import StoreUnavailableError
 from tests.chat.world import OFFLINE, TIMEOUT, World, phone
@@ -321,6 +322,24 @@ async def refused_lease(world: World):
     world.store.broken = {"mark_present"}
     await app.poll()
     return app
+
+
+async def test_after_an_outage_other_nodes_have_the_time_to_write_their_leases(
+    world: World,
+):
+    sessions = [await world.chat(user) for user in ("kim", "lee")]
+    for session in sessions:
+        await world.store.mark_present(session.id, "elsewhere", world.clock.now + 20)
+    world.store.broken = {"expire_presence"}
+    with pytest.raises(StoreUnavailableError):
+        await world.presence.sweep()
+    world.clock.now += 30
+    world.store.broken = set()
+    assert [await present(world, session) for session in sessions] == [True, True]
+    renewed = sessions[0]
+    await world.store.mark_present(renewed.id, "elsewhere", world.clock.now + 20)
+    world.clock.now += RECOVERY
+    assert [await present(world, session) for session in sessions] == [True, False]
 
 
 async def test_a_flush_writes_leases_that_failed(world: World):
