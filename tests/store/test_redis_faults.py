@@ -46,7 +46,7 @@ def replica(tmp_path: Path, server: RedisServer) -> Iterator[RedisServer]:
     """A second server that follows the first."""
     options = (*SAFE, "--replicaof", server.address.host, str(server.port))
     with running(tmp_path / "replica", *options) as replica:
-        until(lambda: replica.linked(0))
+        until(lambda: replica.linked(0) and server.linked(1))
         yield replica
 
 
