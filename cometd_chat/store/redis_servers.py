@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from cometd_chat.store import StoreUnavailableError
 from cometd_chat.store.redis_keys import PARTITIONS
 from cometd_chat.store.redis_link import (
+    CONNECT_TIMEOUT,
     Address,
     Command,
     Link,
@@ -47,7 +48,7 @@ FIRST_PAUSE = 0.02
 
 LONGEST_PAUSE = 0.3
 
-OTHERS = 0.3
+OTHERS = CONNECT_TIMEOUT
 """Seconds for which others may say, after one has, that they are the primary too."""
 
 _NOBODY = {
