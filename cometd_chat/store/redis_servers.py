@@ -31,6 +31,7 @@ from cometd_chat.store.redis_topology import (
     Role,
     Servers,
     chosen,
+    history_of,
     owners_of,
     redirection,
     role_of,
@@ -288,7 +289,16 @@ class Router:
             await asyncio.wait(tasks, timeout=OTHERS)
             roles = [role for one in tasks if one.done() and (role := one.result())]
         self._meet(role.primary for role in roles if role.primary)
-        self._choose([role for role in roles if role.primary is None])
+        self._choose(await self._distinct([r for r in roles if r.primary is None]))
+
+    async def _distinct(self, primaries: Sequence[Role]) -> list[Role]:
+        """Return each server once: it may be known by several addresses."""
+        if len(primaries) < 2:
+            return list(primaries)
+        asked = (self._told(one.address, "INFO", "replication") for one in primaries)
+        told = zip(primaries, await asyncio.gather(*asked), strict=True)
+        found = {history_of(info) or str(one.address): one for one, info in told}
+        return list(found.values())
 
     def _choose(self, primaries: Sequence[Role]) -> None:
         primary = chosen(primaries)

@@ -1,5 +1,6 @@
 """Where servers are, and what they say about who is in charge of what."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,13 @@ def chosen(primaries: Sequence[Role]) -> Role | None:
     followed = [one for one in primaries if one.replicas]
     candidates = followed or primaries
     return candidates[0] if len(candidates) == 1 else None
+
+
+def history_of(info: bytes | None) -> str:
+    """Return what names the history of a server's data, from `INFO replication`; empty
+    if it does not say. No two primaries have the same one."""
+    found = re.search(rb"master_replid:(\w+)", info or b"")
+    return found[1].decode() if found else ""
 
 
 def owners_of(

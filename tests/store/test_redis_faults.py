@@ -21,6 +21,7 @@ from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_
 from cometd_chat.store.redis_link import Address, Login
 from cometd_chat.store.redis_topology import Servers
 from tests.store.facts import asks, joins, opened, said
+from tests.store.proxy import proxied
 from tests.store.redis_server import (
     LOGIN,
     SAFE,
@@ -152,6 +153,16 @@ async def test_while_two_say_that_they_are_the_primary_neither_is_used(
     store = await RedisStore.open(both(server, second))
     await opened(store)
     await store.close()
+
+
+async def test_a_primary_may_be_known_by_two_addresses(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    async with proxied(server.address) as line:
+        known = (line.address, server.address, replica.address)
+        store = await RedisStore.open(Servers(addresses=known, login=LOGIN))
+        await opened(store)
+        await store.close()
 
 
 async def test_a_former_primary_that_comes_back_gets_no_writes(
