@@ -134,7 +134,7 @@ class Cluster:
         self._headers = headers
         self._owned: dict[str, _Owned] = {}
         self._coming: dict[str, asyncio.Task[None]] = {}
-        self._leaving: dict[str, asyncio.Event] = {}
+        self._leaving: dict[str, asyncio.Future[None]] = {}
         self._taking_up: set[asyncio.Task[None]] = set()
         self._working: Counter[str] = Counter()
         self._broadcasts = Broadcasts()
@@ -531,12 +531,13 @@ class Cluster:
         """
         if client.id in self._leaving:
             return b""
-        gone = self._leaving[client.id] = asyncio.Event()
+        gone = asyncio.get_running_loop().create_future()
+        self._leaving[client.id] = gone
         try:
             return await self._put_down(client, asked, resumed=resumed)
         finally:
             del self._leaving[client.id]
-            gone.set()
+            gone.set_result(None)
 
     async def _put_down(
         self, client: bayeux.Client, asked: Asked | None, *, resumed: bool
@@ -574,8 +575,7 @@ class Cluster:
     async def _settled(self, client_id: str | None) -> None:
         """Wait until the client has gone, if it is leaving; but not for Redis."""
         if client_id is not None and (gone := self._leaving.get(client_id)):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(gone.wait(), BUSY)
+            await asyncio.wait([gone], timeout=BUSY)
 
     def _pack(self, client: bayeux.Client, *, whole: bool) -> bytes:
         state = moving.pack(client, self._clock.monotonic())

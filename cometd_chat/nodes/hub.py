@@ -178,7 +178,8 @@ class Hub:
             asyncio.create_task(self._compare()),
         ]
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._subscribed.wait(), CONNECT_TIMEOUT)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._subscribed.wait()
 
     async def close(self) -> None:
         """Tell the others that this node leaves; answer nobody any more."""
