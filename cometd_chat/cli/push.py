@@ -163,7 +163,7 @@ def _composed(config: Config, session: Session, to: Receiver) -> Notification:
 
 
 def _shown(to: Receiver, notification: Notification) -> str:
-    family = to.sender.partition(":")[0]
+    family = to.sender.partition(":")[0].partition("/")[0]
     signed = bool(to.options.customhttp_secret)
     try:
         body = preview(family, to.device, notification, now=time.time(), signed=signed)

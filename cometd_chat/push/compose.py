@@ -12,6 +12,7 @@ from cometd_chat.gms import v1
 from cometd_chat.model import Device, Entry, NewJob, PushOverride, Session
 
 from . import TAG, Line, Notification
+from .browsers import service_of
 from .payloads import merged
 from .quiet import quiet_until
 from .wording import Texts, Wording, configured, conversation, wanted
@@ -61,7 +62,8 @@ class Occasion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """A device that is to be pushed, by whom (`family:provider[:debug]`), and how."""
+    """A device that is to be pushed, by whom (`family[/service]:provider[:debug]`), and
+    how."""
 
     device: Device
     sender: str
@@ -79,8 +81,10 @@ def _served(config: Config, session: Session) -> list[Receiver]:
     found = []
     for device in session.devices:
         name = _provider(config, session, device)
-        if sender := _sender(config, device, name):
+        if family := _family(config, device):
             options = config.provider(name, TAG, debug=device.debug)
+            sender = f"{_queue(family, device, options)}:{name}"
+            sender += ":debug" * device.debug
             found.append(Receiver(device=device, sender=sender, options=options))
     return found
 
@@ -281,14 +285,23 @@ def _provider(config: Config, session: Session, device: Device) -> str:
     return named or config.push.default_provider
 
 
-def _sender(config: Config, device: Device, name: str) -> str:
+def _family(config: Config, device: Device) -> str:
+    """Return what sends to the device, empty for nothing."""
     family = _FAMILIES.get(device.type, "")
     if not family or device.type not in config.push.push_enabled:
         return ""
     # Customers name it: what they invent must not become accounts and queues.
-    if device.provider and device.provider not in config.providers:
-        return ""
-    return f"{family}:{name}" + ":debug" * device.debug
+    known = not device.provider or device.provider in config.providers
+    return family if known else ""
+
+
+def _queue(family: str, device: Device, options: ProviderOptions) -> str:
+    """Return the family, and for browsers whose push service it is: one that hangs
+    must not keep those of the others."""
+    if family != "webpush":
+        return family
+    service = service_of(device.id, options.webpush_hosts)
+    return f"{family}/{service}" if service else family
 
 
 def _begin(device: Device, now: float) -> float:

@@ -24,6 +24,7 @@ from . import (
     PushProvider,
     Retry,
 )
+from .browsers import SERVICES
 from .guard import Outbound, Rules
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class _Account:
 
 
 class Providers:
-    """The push accounts of this server by `family:name[:debug]`.
+    """The push accounts of this server by `family[/service]:name[:debug]`.
 
     One is made anew when its options or its key have changed; what it is sending then
     comes to its end first.
@@ -137,8 +138,8 @@ class Providers:
             await account.retire()
 
     async def _account(self, sender: str) -> _Account:
-        family, _, rest = sender.partition(":")
-        name = rest.removesuffix(_DEBUG)
+        kind, _, rest = sender.partition(":")
+        family, name = kind.partition("/")[0], rest.removesuffix(_DEBUG)
         # Many pushes may ask for it at the same time, and must get the same one.
         async with self._making.setdefault(sender, asyncio.Lock()):
             options = self._live.current.provider(name, TAG, debug=name != rest)
@@ -225,9 +226,7 @@ def _webpush(module: Any, options: ProviderOptions, clock: Clock) -> PushProvide
     provider: PushProvider = module.WebPushProvider(
         options.webpush_vapid_key_file,
         subject=options.webpush_subject,
-        out=Outbound(
-            Rules(hosts=(*module.SERVICES, *options.webpush_hosts)), clock=clock
-        ),
+        out=Outbound(Rules(hosts=(*SERVICES, *options.webpush_hosts)), clock=clock),
         clock=clock,
     )
     return provider

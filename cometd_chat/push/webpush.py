@@ -31,14 +31,6 @@ from cometd_chat.push.guard import Outbound, judge
 from cometd_chat.push.payloads import PayloadTooLargeError, web_push_body
 from cometd_chat.push.verdicts import Verdict
 
-SERVICES = (
-    "*.googleapis.com",
-    "*.push.apple.com",
-    "*.notify.windows.com",
-    "*.push.services.mozilla.com",
-)
-"""Hosts of the browsers' push services; others have to be listed by the admin."""
-
 LONGEST_TTL = 28 * 86_400
 """Seconds for which a push service keeps a push at most."""
 

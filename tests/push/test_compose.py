@@ -1,5 +1,6 @@
 """What a push says: texts and options by provider, event, language and device."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,7 @@ NOW = 1_700_000_000.0
 
 CONFIG = """\
 [push]
-pushEnabled = comet, ios, fcm, customhttp
+pushEnabled = comet, ios, fcm, customhttp, webpush
 defaultProvider = main
 fcm.title = of all
 [push.provider.main]
@@ -376,6 +377,26 @@ def test_senders_are_named_by_family_provider_and_debug() -> None:
             Device(id="7", type="ios", muted=True),
         )
     ] == ["apns:main", "fcm:second", "customhttp:main:debug"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "sender"),
+    [
+        ("https://fcm.googleapis.com/x", "webpush/*.googleapis.com:main"),
+        ("https://A.Push.Apple.com/x", "webpush/*.push.apple.com:main"),
+        ("https://push.example.com/x", "webpush/push.example.com:main"),
+        ("https://evil-push.example.com/x", "webpush:main"),
+        ("https://[::1", "webpush:main"),
+        (None, "webpush:main"),
+    ],
+)
+def test_each_push_service_of_browsers_has_a_queue_of_its_own(
+    endpoint: str | None, sender: str
+) -> None:
+    text = with_options("webpush.hosts = push.example.com")
+    name = json.dumps({"endpoint": endpoint, "keys": {}})
+    (job,) = made(Device(id=name, type="webpush"), text=text)
+    assert job.provider == sender
 
 
 def test_a_push_that_waits_for_the_morning_lives_a_day_from_then() -> None:

@@ -19,6 +19,8 @@ from tests.push.fake_apns import Answer, FakeApns
 from tests.push.fake_webhook import hook, never
 from tests.web.conftest import until
 
+MOZILLA = "webpush/*.push.services.mozilla.com:main"
+
 
 def config(url: str = "", more: str = "") -> Config:
     line = f"customhttp.url = {url}\n" if url else ""
@@ -183,8 +185,8 @@ async def test_a_new_key_for_browsers_is_read(tmp_path: Path) -> None:
     browser = device("no subscription", "webpush")
 
     async def used() -> object:
-        await providers.send("webpush:main", browser, notification())
-        return providers._accounts["webpush:main"].provider
+        await providers.send(MOZILLA, browser, notification())
+        return providers._accounts[MOZILLA].provider
 
     first = await used()
     assert await used() is first

@@ -29,8 +29,9 @@ from cometd_chat.push import (
     Outcome,
     Retry,
 )
+from cometd_chat.push.browsers import SERVICES
 from cometd_chat.push.guard import Outbound, Rules
-from cometd_chat.push.webpush import LONGEST_TTL, SERVICES, WebPushProvider
+from cometd_chat.push.webpush import LONGEST_TTL, WebPushProvider
 from tests.keys import private_pem, tls_pair
 from tests.push.facts import NOW, TEXT, SetClock, device, notification, said
 from tests.push.fake_webhook import Arrived, FakeDns, FakeHook, answers, hook
