@@ -245,7 +245,7 @@ async def test_a_lazy_event_waits_for_its_longest_delay(join: Any) -> None:
     begun = loop.time()
     await publish(publisher, "1", "2", channel=LAZY)
     await listener.wait_for(lambda: listener.events)
-    assert 0.5 < loop.time() - begun < 1.5
+    assert 0.5 < loop.time() - begun < 4  # less than the hold
     assert heard(listener) == [(LAZY, "1"), (LAZY, "2")]
 
 

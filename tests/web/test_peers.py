@@ -38,4 +38,4 @@ async def test_callers_behind_a_trusted_proxy_do_not_wait_for_each_other(
             async with BayeuxClient(f"{node.url}/cometd", named) as client:
                 assert (await client.handshake())["successful"]
         took = time.monotonic() - begun
-    assert took < 0.9 if proxies else took > 0.9
+    assert took < 1.5 if proxies else took > 1.5
