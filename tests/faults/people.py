@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -63,11 +63,16 @@ class Phone(WordyApp):
         await until_done(self.foreground)
 
 
+LISTS: Mapping[int, Json] = {0: {}, 1: {"state": "waiting"}}
+"""Lists of chats that agents follow, by the number of the agent. Whatever changes is
+read by each node for whoever has a list there, and told each of them."""
+
+
 class Desk(WordyAgent):
     """An agent's console, which asks for its chats again after a handshake.
 
-    All look for customers who wait. The first sees every chat, as supervisors do:
-    one, for each message comes to him.
+    The first sees every chat, as supervisors do, the second those that wait; the
+    others look at their own.
     """
 
     def __init__(self, url: str, number: int, record: Record) -> None:
@@ -76,12 +81,16 @@ class Desk(WordyAgent):
         self.names: dict[str, str] = {}
         self._notes = record
         self._last: dict[str, int] = {}
-        self._list = {"state": "waiting"} if number else {}
+        self._list = LISTS.get(number)
         self.on_event = self._note
 
     async def start(self) -> None:
         await super().start()
-        await self.tell(operation="listChats", **self._list)
+        await self._follow()
+
+    async def _follow(self) -> None:
+        if self._list is not None:
+            await self.tell(operation="listChats", **self._list)
 
     async def accept(self, phone: Phone) -> None:
         """Take the customer's chat."""
@@ -96,7 +105,7 @@ class Desk(WordyAgent):
 
     async def _start_again(self) -> None:
         await super()._start_again()
-        await self.tell(operation="listChats", **self._list)
+        await self._follow()
         for chat in self.names:
             position = self._last.get(chat, 0) + 1
             await self.tell(
