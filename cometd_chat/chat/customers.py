@@ -161,13 +161,13 @@ class Customers:
         opening = Open(
             profile=profile, device=request.device, comet=request.comet, user=user
         )
+        if session.state is State.NEW:
+            # Before anybody hears of the chat: once his client polls, it counts alone.
+            await self._presence.begin(
+                session.id, comet=request.comet, service=session.service
+            )
         await self._store.append(session.id, drafts, transition=opening)
         session = await self._store.get(session.id)
-        if session.open:
-            # Also when repeated: perhaps because it failed here the first time.
-            await self._presence.begin(
-                session.id, comet=session.comet, service=session.service
-            )
         self._attach_readers(session)
         return session
 

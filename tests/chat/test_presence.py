@@ -381,3 +381,10 @@ async def test_nor_for_a_chat_that_is_gone(world: World):
     await world.store.purge(0, world.clock.now + 1)
     await world.presence.flush()
     assert not world.presence._owed
+
+
+async def test_the_time_to_connect_is_given_before_anybody_hears_of_the_chat(world):
+    """At another node a client may poll, and say goodbye, before the opening is over:
+    given afterwards, that time would keep a customer present who has gone."""
+    await world.chat()
+    assert world.store.calls.index("mark_present") < world.store.calls.index("append")
