@@ -86,7 +86,11 @@ class WordyAgent(Wordy, AgentClient):
 
 
 class Load:
-    """Chats at `url`, each with one customer; agents share them evenly."""
+    """Chats at `url`, each with one customer; agents share them evenly.
+
+    `failures` counts requests that failed, `late` what agents did without a receipt in
+    time; both are done again.
+    """
 
     def __init__(self, url: str, apps: int, tokens: Iterable[str]) -> None:
         base, words = f"{url}/genesys", itertools.cycle(Word)
@@ -99,6 +103,7 @@ class Load:
             self.agents.append(agent)
         self.acknowledged: dict[str, list[str]] = collections.defaultdict(list)
         self.failures = 0
+        self.late = 0
         self._talking: list[asyncio.Task[None]] = []
         self._silent = False
 
@@ -216,6 +221,8 @@ class Load:
         while True:
             try:
                 await do(*args, **fields)
+            except TimeoutError:  # it is taken, but what confirms it has not come
+                self.late += 1
             except FAILURES:
                 self.failures += 1
                 await asyncio.sleep(RETRY)
