@@ -221,7 +221,9 @@ class Load:
         while True:
             try:
                 await do(*args, **fields)
-            except TimeoutError:  # it is taken, but what confirms it has not come
+            except (
+                TimeoutError
+            ):  # of the wait for the receipt: the request was answered
                 self.late += 1
             except FAILURES:
                 self.failures += 1
