@@ -9,7 +9,8 @@ import hashlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
@@ -101,12 +102,24 @@ class _List:
     """What one agent's client wants to see of all chats.
 
     `listed` has the chats that it shows, with the digest of what was last told.
+    While its chats are read, `early` has those that changed meanwhile.
     """
 
     agent: Agent
     states: frozenset[State]
     service: str
     listed: dict[str, bytes] = field(default_factory=dict)
+    early: set[str] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[set[str]]:
+        """Tell of nothing while the chats are read, or what was read would come
+        behind what is newer; yield the names of those to be looked at afterwards."""
+        self.early = early = set[str]()
+        try:
+            yield early
+        finally:
+            self.early = None
 
     @property
     def packed(self) -> "Wanted":
@@ -116,6 +129,9 @@ class _List:
         """Tell whether the client hears of this, as it was not told of it yet; once
         more when it falls out."""
         session = line.session
+        if self.early is not None:
+            self.early.add(session.id)
+            return False
         fits = (
             session.state in self.states
             and self.agent.serves(session.service)
@@ -126,6 +142,12 @@ class _List:
             return told is not None
         self.listed[session.id] = line.digest
         return told != line.digest
+
+    def drop(self, session_id: str) -> None:
+        """Forget a chat that is no more."""
+        self.listed.pop(session_id, None)
+        if self.early is not None:
+            self.early.add(session_id)
 
 
 @dataclass(slots=True)
@@ -295,16 +317,26 @@ class Agents:
     ) -> None:
         known = _List(agent, wanted.states, wanted.service, dict(wanted.listed))
         self._lists[client_id] = known
-        if whole:
-            lines = await self._recent_lines()
-        else:
-            known.listed = dict.fromkeys(wanted.listed, _UNTOLD)
-            services = {known.service} if known.service else agent.services
-            found = await self._store.sessions(known.states, services, MOST_CHATS)
-            names = known.listed.keys() | {session.id for session in found}
-            lines = await self._read_lines(names)
+        with known.reading() as early:
+            if whole:
+                lines = await self._recent_lines()
+            else:
+                lines = await self._all_lines(known)
         if told := [line.summary for line in lines if known.wants(line)]:
             self._post(client_id, v2.chats_data(told))
+        self._look_at(early)
+
+    async def _all_lines(self, known: _List) -> list[_Line]:
+        """Return all that the list shows or showed, and forget what was told of it.
+
+        Raises: StoreUnavailableError.
+        """
+        known.listed = dict.fromkeys(known.listed, _UNTOLD)
+        services = {known.service} if known.service else known.agent.services
+        found = await self._store.sessions(known.states, services, MOST_CHATS)
+        return await self._read_lines(
+            known.listed.keys() | {session.id for session in found}
+        )
 
     async def _recent_lines(self) -> list[_Line]:
         """Return what changed lately, but what will be told to all anyway.
@@ -387,11 +419,13 @@ class Agents:
             raise SessionNotFoundError
         wanted = _List(agent, states, operation.service)
         self._lists[client_id] = wanted
-        found = await self._store.sessions(states, services, operation.limit)
+        with wanted.reading() as early:
+            found = await self._store.sessions(states, services, operation.limit)
         lines = [_Line.of(session) for session in found]
-        wanted.listed.update((line.session.id, line.digest) for line in lines)
+        wanted.listed = {line.session.id: line.digest for line in lines}
         chats = [line.summary for line in lines]
         self._post(client_id, v2.chats_data(chats, operation.local_id))
+        self._look_at(early)
 
     async def _take_part(
         self, client_id: str, agent: Agent, operation: _Part, session: Session
@@ -601,10 +635,12 @@ class Agents:
             self._recent.note(change.session_id, self._clock.monotonic())
         if not change.altered and not (self._lists and _listed(change)):
             return
-        if not self._desks:
-            return
-        self._dirty.add(change.session_id)
-        if self._refreshing is None or self._refreshing.done():
+        if self._desks:
+            self._look_at({change.session_id})
+
+    def _look_at(self, names: set[str]) -> None:
+        self._dirty |= names
+        if names and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = asyncio.create_task(self._refresh())
 
     async def _refresh(self) -> None:
@@ -621,7 +657,7 @@ class Agents:
             return await self._store.get(session_id)
         except SessionNotFoundError:
             for wanted in self._lists.values():
-                wanted.listed.pop(session_id, None)
+                wanted.drop(session_id)
         except StoreUnavailableError:
             log.warning("a chat could not be read to tell agents of its change")
         return None

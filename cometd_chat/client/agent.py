@@ -19,6 +19,12 @@ CHANNEL = "/service/agent"
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to come back; the last one again and again."""
 
+_WHOLE = "whole"
+"""Name of the question for all open chats; changes come without it."""
+
+_MOST_CHATS = 500
+"""As many as a server lists."""
+
 GOODBYE = 2.0
 """Seconds that a goodbye may take."""
 
@@ -134,17 +140,18 @@ async def follow_chat(agent: AgentClient, chat_id: str) -> AsyncIterator[Json]:
 async def follow_chats(agent: AgentClient) -> AsyncIterator[Json]:
     """Yield the summary of each open chat, and again whenever it has changed.
 
+    The last one of a chat that ended while the connection was lost is the one before,
+    with another state.
+
     Raises: RefusedError.
     """
     shown: dict[str, Json] = {}
 
     async def ask() -> None:
-        if shown:  # some may have ended while nobody listened
-            await agent.operate("listChats", state="ended")
-        await agent.operate("listChats")
+        await agent.operate("listChats", localId=_WHOLE, limit=_MOST_CHATS)
 
     async for data in _told(agent, ask):
-        for chat in data.get("chats", ()):
+        for chat in [*_gone(shown, data), *data.get("chats", ())]:
             chat_id, ended = chat["chatId"], chat["state"] == "ended"
             if shown.get(chat_id) == chat or (ended and chat_id not in shown):
                 continue
@@ -152,6 +159,18 @@ async def follow_chats(agent: AgentClient) -> AsyncIterator[Json]:
             if ended:
                 del shown[chat_id]
             yield chat
+
+
+def _gone(shown: dict[str, Json], data: Json) -> list[Json]:
+    """Return those that a list of all open chats has no more, as they ended.
+
+    One with as many as a list can have may have left others out.
+    """
+    chats = data.get("chats")
+    if data.get("localId") != _WHOLE or chats is None or len(chats) >= _MOST_CHATS:
+        return []
+    names = {chat["chatId"] for chat in chats}
+    return [c | {"state": "ended"} for name, c in shown.items() if name not in names]
 
 
 async def _told(

@@ -400,6 +400,44 @@ async def test_a_list_is_kept_up_to_date(world: World):
     assert listed(await agent.hear()) == []
 
 
+async def test_what_changes_while_a_list_is_read_comes_behind_it(world: World):
+    agent = await desk(world)
+    session = await world.chat()
+    async with world.store.holding("sessions", agent.do("listChats")):
+        await world.customers.end(session)
+        await world.told()
+    assert listed(await agent.hear()) == [
+        [(session.id, "waiting")],
+        [(session.id, "ended")],
+    ]
+
+
+async def test_what_is_purged_while_a_list_is_read_is_forgotten(world: World):
+    agent = await desk(world)
+    session = await world.chat()
+    await world.customers.end(session)
+    reading = agent.do("listChats", state="ended")
+    async with world.store.holding("sessions", reading):
+        await world.store.purge(0, world.clock.now + 1)
+        await world.told()
+    await world.told()
+    assert not world.agents._lists[agent.id].listed
+
+
+async def test_what_changes_while_a_list_moves_comes_behind_it(world: World):
+    agent = await desk(world)
+    session = await world.chat()
+    await agent.do("listChats")
+    await agent.hear()
+    packed = away(world, agent)
+    identity = agent.client.identity
+    coming = world.agents.unpack(agent.id, identity, packed, whole=False)
+    async with world.store.holding("get", coming):
+        await world.customers.end(session)
+        await world.told()
+    assert [e[-1] for e in listed(await agent.hear())][-1] == (session.id, "ended")
+
+
 @pytest.mark.parametrize(
     ("wanted", "states"),
     [

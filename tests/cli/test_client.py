@@ -8,7 +8,14 @@ import pytest
 from aiohttp import ClientSession, web
 from pytest_aiohttp import AiohttpServer
 
-from cometd_chat.client import BayeuxClient, Json, LostError, RefusedError
+from cometd_chat.client import (
+    AgentClient,
+    BayeuxClient,
+    Json,
+    LostError,
+    RefusedError,
+    follow_chats,
+)
 
 Answer: TypeAlias = Callable[[Json], web.Response]
 Connecting: TypeAlias = Callable[[Answer], Awaitable[BayeuxClient]]
@@ -98,3 +105,44 @@ async def test_events_on_any_response_come_with_the_next_poll(
     assert await client.poll() == [event]
     assert await client.poll() == []
     assert [m.get("clientId") for m in seen] == [None, "c", "c", "c"]
+
+
+def a_list(*names: str, local_id: str = "whole") -> Json:
+    chats = [{"chatId": name, "state": "waiting"} for name in names]
+    return {"chats": chats, "localId": local_id}
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (a_list("b", "c"), [("a", "ended"), ("c", "waiting")]),
+        (a_list("c", local_id="other"), [("c", "waiting")]),
+        (a_list(*map(str, range(500))), [("0", "waiting"), ("1", "waiting")]),
+    ],
+)
+async def test_chats_that_ended_while_the_connection_was_lost_are_told(
+    aiohttp_server: AiohttpServer, second: Json, told: list[tuple[str, str]]
+) -> None:
+    """The second poll is refused, and what is listed afterwards is `second`."""
+    polls = iter([a_list("a", "b"), None, second])
+
+    async def post(request: web.Request) -> web.Response:
+        (message,) = await request.json()
+        ok = reply(message, successful=True, clientId="c")
+        if message["channel"] != "/meta/connect":
+            return web.json_response([ok])
+        if (data := next(polls)) is None:
+            refused = reply(message, successful=False, error="402::Unknown client")
+            return web.json_response([refused])
+        return web.json_response([{"channel": "/service/agent", "data": data}, ok])
+
+    app = web.Application()
+    app.router.add_post("/cometd", post)
+    server = await aiohttp_server(app)
+    async with ClientSession() as http:
+        agent = AgentClient(http, str(server.make_url("/")), "token")
+        await agent.start()
+        chats = follow_chats(agent)
+        seen = [await anext(chats) for _ in range(2 + len(told))]
+        await chats.aclose()
+    assert [(chat["chatId"], chat["state"]) for chat in seen[2:]] == told

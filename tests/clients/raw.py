@@ -225,10 +225,17 @@ class BayeuxClient(Watched):
                 await asyncio.sleep(max(wait, RETRY_DELAY))
 
     async def _start_again(self) -> None:
-        """Become a new client with the old subscriptions, as apps do after a 402."""
-        if (await self.handshake())["successful"]:
-            for channel in self.subscriptions:
-                await self.subscribe(channel)
+        """Become a new client with the old subscriptions, as apps do after a 402.
+
+        Who fails half-way is nobody: he would poll and hear nothing.
+        """
+        try:
+            if (await self.handshake())["successful"]:
+                for channel in self.subscriptions:
+                    await self.subscribe(channel)
+        except (ClientError, OSError):
+            self.client_id = ""
+            raise
 
 
 def answers(reply: Json, message: Json) -> bool:

@@ -73,9 +73,12 @@ def _store(folder: Path) -> str:
 
 
 def free_port() -> int:
-    """Return a port below the ephemeral range, so that no client takes it."""
+    """Return a port below the ephemeral range, so that no client takes it.
+
+    Tests that seed `random` run at the same time, and must not meet.
+    """
     for _ in range(100):
-        port = random.randrange(20_000, 30_000)
+        port = random.SystemRandom().randrange(20_000, 30_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
