@@ -26,6 +26,7 @@ from collections.abc import (
     Callable,
     Coroutine,
     Hashable,
+    Iterable,
     Iterator,
     Sequence,
 )
@@ -217,10 +218,13 @@ class Cluster:
         await self._for_all(behind, self._renew)
 
     async def close(self) -> None:
-        """Let all clients go; other nodes take them."""
+        """Let all clients go, and see off those who are leaving; other nodes take
+        them."""
         try:
             async with asyncio.timeout(CLOSING):
+                await _done(self._coming.values())
                 await self._retreat()
+                await _done(self._leaving.values())
         except TimeoutError:
             log.warning("clients could not be left to other nodes in time")
 
@@ -649,6 +653,11 @@ class Cluster:
         now = self._clock.monotonic()
         had = self._broadcasts.note(node, number, published, now)
         self._application.broadcast(published, hearers=bayeux.Hearers(but=had))
+
+
+async def _done(futures: Iterable[asyncio.Future[None]]) -> None:
+    if waiting := list(futures):
+        await asyncio.wait(waiting)
 
 
 def _given(parcel: bytes) -> bytes:

@@ -182,7 +182,10 @@ class Hub:
                 await self._subscribed.wait()
 
     async def close(self) -> None:
-        """Tell the others that this node leaves; answer nobody any more."""
+        """Answer what was asked, tell the others that this node leaves, and answer
+        nobody any more."""
+        if self._work:
+            await asyncio.wait(set(self._work), timeout=PATIENCE)
         with suppress(StoreError):
             await self.tell(_LEAVING, b"")
         for task in [*self._tasks, *self._work]:

@@ -67,6 +67,25 @@ async def test_a_node_that_has_left_fails_calls_at_once(hubs: list[Hub]) -> None
         await a.call("b", "double", b"")
 
 
+async def test_a_node_that_leaves_answers_what_it_was_asked(hubs: list[Hub]) -> None:
+    a, b = hubs
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: Asked) -> bytes:
+        asked.set()
+        await answered.wait()
+        return b"at last"
+
+    b.answer("slowly", slowly)
+    call = asyncio.create_task(a.call("b", "slowly", b""))
+    await asked.wait()
+    closing = asyncio.create_task(b.close())
+    assert not (await asyncio.wait([closing], timeout=0.1))[0]
+    answered.set()
+    assert await call == b"at last"
+    await closing
+
+
 async def test_a_call_that_fails_there_and_one_too_large_have_no_answer(
     hubs: list[Hub],
 ) -> None:

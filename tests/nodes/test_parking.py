@@ -1,5 +1,7 @@
 """A client whose node cannot reach Redis while it lets it go."""
 
+import asyncio
+
 import pytest
 
 from cometd_chat.app import Node
@@ -111,6 +113,22 @@ async def test_a_node_that_stops_offers_its_clients_again(pair: Pair) -> None:
         await first.stop()
         client.url = f"{second.url}/cometd"
         await client.connect(advice={"timeout": 0})
+        assert [event["data"] for event in client.events] == ["kept"]
+
+
+async def test_a_node_that_stops_sees_off_who_is_leaving_already(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await with_mail(first, client)
+        failing = Failing(first, 1_000_000)
+        client.url = f"{second.url}/cometd"
+        polling = asyncio.create_task(client.connect(advice={"timeout": 0}))
+        await until(lambda: cluster_of(first)._leaving)
+        closing = asyncio.create_task(cluster_of(first).close())
+        assert not (await asyncio.wait([closing], timeout=0.1))[0]
+        failing.left = 0
+        await closing
+        await polling
         assert [event["data"] for event in client.events] == ["kept"]
 
 
