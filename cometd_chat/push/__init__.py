@@ -8,6 +8,7 @@ happens to the push and to the device.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from cometd_chat.model import NOTHING, Device
@@ -73,16 +74,22 @@ class Delivered:
     """The service took it; whether the phone shows it is the phone's business."""
 
 
+class Scope(Enum):
+    """What a service speaks of that wants no more for now."""
+
+    PUSH = "this push"
+    DEVICE = "all for this device"
+    PROVIDER = "all of this provider"
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now: try again, not before `after` seconds if the service said so.
-
-    `device`: this device gets too much, and all that is for it has to wait.
-    """
+    """Not now: try again, not before `after` seconds if the service said so; with all
+    that is in `scope`."""
 
     reason: str
     after: float | None = None
-    device: bool = False
+    scope: Scope = Scope.PUSH
 
 
 @dataclass(frozen=True, slots=True)

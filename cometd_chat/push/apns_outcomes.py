@@ -15,6 +15,7 @@ from cometd_chat.push import (
     Misconfigured,
     Outcome,
     Retry,
+    Scope,
 )
 from cometd_chat.push.verdicts import seconds_until
 
@@ -77,14 +78,13 @@ def _misconfigured(reply: Reply, _now: float) -> Outcome:
     return Misconfigured(_reason(reply))
 
 
-def _later(least: float = 0, *, device: bool = False) -> _Verdict:
-    """Try again when the server says, but not before `least` seconds; `device`: what
-    else is for the device has to wait as well."""
+def _later(least: float = 0, scope: Scope = Scope.PUSH) -> _Verdict:
+    """Try again when the server says, but not before `least` seconds."""
 
     def verdict(reply: Reply, now: float) -> Outcome:
         told = seconds_until(reply.retry_after, now)
         after = max(least, told or 0)
-        return Retry(_reason(reply), after or None, device)
+        return Retry(_reason(reply), after or None, scope)
 
     return verdict
 
@@ -106,8 +106,8 @@ _BY_REASON: Mapping[str, _Verdict] = MappingProxyType(
         "InvalidProviderToken": _misconfigured,
         "MissingProviderToken": _misconfigured,
         "UnrelatedKeyIdInToken": _misconfigured,
-        "TooManyProviderTokenUpdates": _later(60),
-        "TooManyRequests": _later(60, device=True),
+        "TooManyProviderTokenUpdates": _later(60, Scope.PROVIDER),
+        "TooManyRequests": _later(60, Scope.DEVICE),
     }
 )
 """What Apple's words mean ("Handling notification responses from APNs")."""

@@ -8,11 +8,11 @@ from typing import Any
 from msgspec import json
 
 from cometd_chat.config import Config, ProviderOptions
-from cometd_chat.gms import v1
 from cometd_chat.model import Device, Entry, NewJob, PushOverride, Session
 
-from . import TAG, Line, Notification
+from . import TAG, Notification
 from .browsers import service_of
+from .lines import lines_of
 from .payloads import merged
 from .quiet import quiet_until
 from .wording import Texts, Wording, configured, conversation, wanted
@@ -22,12 +22,6 @@ LIFE = 86_400.0
 
 LIFE_OF_BADGE = 3_600.0
 """Seconds for which a number that went down is worth a silent push."""
-
-LINES = 100
-"""Entries that one push tells at most: the newest. No payload has room for more."""
-
-MOST_TEXT = 20_000
-"""Characters of these entries together, as many as the largest payload has bytes."""
 
 _NAMESPACE = uuid.UUID("6f6c9a6e-64b1-4c5f-9d0b-0a6c8f6f3f1e")
 
@@ -143,7 +137,7 @@ def compose(
         position=occasion.position,
         title="" if bare else words.title,
         body=words.body,
-        lines=_lines(occasion.entries) if full else (),
+        lines=lines_of(occasion.entries) if full else (),
         badge=occasion.badge if options.apple_badge is None else options.apple_badge,
         counted=options.apple_badge is None,
         sound=wish.sound or options.apple_sound,
@@ -249,17 +243,6 @@ def _localised(options: ProviderOptions) -> dict[str, Any]:
         "loc_key": options.apple_alert_message_loc_key,
         "loc_args": options.apple_alert_message_loc_args,
     }
-
-
-def _lines(entries: Sequence[Entry]) -> tuple[Line, ...]:
-    lines: list[Line] = []
-    room = MOST_TEXT
-    for entry in reversed(entries[-LINES:]):
-        room -= len(entry.text)
-        if room < 0:
-            break
-        lines.append(Line(event=v1.event_name(entry.kind), text=entry.text))
-    return tuple(reversed(lines))
 
 
 def _interruption(options: ProviderOptions) -> str:

@@ -7,11 +7,12 @@ when it ends: nothing may be lost by that.
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cometd_chat.model import Job
 
-from . import DeadDevice, Outcome, Retry
+from . import DeadDevice, Delivered, Outcome, Retry, Scope
 
 AT_ONCE = 50
 """Pushes of one provider that may be under way at the same time."""
@@ -30,17 +31,18 @@ for further ones."""
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One provider's pushes under way. Times are wall seconds."""
+    """One provider's pushes under way; none is begun before `closed_until`. Times are
+    wall seconds."""
 
     running: set[asyncio.Task[None]] = field(default_factory=set)
-    broken_until: float = 0.0
+    closed_until: float = 0.0
     _failures: int = 0
     _doubtful: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLE))
     _held: dict[str, float] = field(default_factory=dict)
 
     def room(self, now: float) -> int:
         """Return how many more pushes may be begun."""
-        if now < self.broken_until:
+        if now < self.closed_until:
             return 0
         most = 1 if self._failures >= FAILING else AT_ONCE
         return max(0, most - len(self.running))
@@ -49,8 +51,10 @@ class Lane:
         """Note what became of a push."""
         if not isinstance(outcome, Retry):
             self._failures = 0
-        elif not outcome.device:
+        elif outcome.scope is Scope.PUSH:
             self._failures += 1
+        if isinstance(outcome, Delivered):
+            self._held.pop(job.device.id, None)
         if not job.attempts:  # a device that is tried again is still one device
             dead = isinstance(outcome, DeadDevice) and outcome.doubtful
             self._doubtful.append(dead)
@@ -66,12 +70,39 @@ class Lane:
         known = count >= ENOUGH and sum(self._doubtful) <= SPIKE * count
         return job.attempts > 0 and known
 
-    def hold(self, device_id: str, until: float, now: float) -> None:
-        """Send nothing to this device before `until`."""
-        if len(self._held) >= MOST_HELD:
-            self._held = {name: at for name, at in self._held.items() if at > now}
-        self._held[device_id] = until
+    def wait(self, retry: Retry, job: Job, until: float, now: float) -> None:
+        """Let all that the service spoke of wait until then."""
+        match retry.scope:
+            case Scope.DEVICE:
+                self._hold(job.device.id, until, now)
+            case Scope.PROVIDER:
+                self.closed_until = max(self.closed_until, until)
+            case Scope.PUSH:
+                pass
 
     def held_until(self, device_id: str) -> float:
         """Return when something may be sent to this device."""
         return self._held.get(device_id, 0.0)
+
+    def batches(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """Return the jobs by what is sent as one push: each alone, but those of a chat
+        together that gathered for a device while it was held.
+
+        The last of a batch speaks for the others: it tells the newest entry.
+        """
+        found: dict[tuple[str, ...], list[Job]] = {}
+        for job in jobs:
+            device = job.device.id
+            gathers = device in self._held
+            name = (job.session_id, device) if gathers else (job.id,)
+            found.setdefault(name, []).append(job)
+        return [sorted(batch, key=_loudness) for batch in found.values()]
+
+    def _hold(self, device_id: str, until: float, now: float) -> None:
+        if len(self._held) >= MOST_HELD:
+            self._held = {name: at for name, at in self._held.items() if at > now}
+        self._held[device_id] = until
+
+
+def _loudness(job: Job) -> tuple[bool, int]:
+    return not job.silent, job.position

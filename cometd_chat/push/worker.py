@@ -43,6 +43,7 @@ from .compose import (
     together_until,
 )
 from .lanes import Lane
+from .lines import told_together
 from .quiet import quiet_until
 from .wording import Texts
 
@@ -137,9 +138,9 @@ class PushWorker:
                 continue
             jobs = await self._store.claim_jobs(sender, now, LEASE, room)
             badges = await self._badges(jobs)
-            for job in jobs:
-                badge = badges.get(job.session_id)
-                task = asyncio.create_task(self._guarded(lane, job, badge))
+            for batch in lane.batches(jobs):
+                badge = badges.get(batch[-1].session_id)
+                task = asyncio.create_task(self._guarded(lane, batch, badge))
                 lane.running.add(task)
                 task.add_done_callback(lane.running.discard)
 
@@ -209,30 +210,43 @@ class PushWorker:
         found = zip(names, counts, strict=True)
         return {name: count for name, count in found if isinstance(count, int)}
 
-    async def _guarded(self, lane: Lane, job: Job, badge: int | None) -> None:
+    async def _guarded(
+        self, lane: Lane, batch: Sequence[Job], badge: int | None
+    ) -> None:
         try:
-            await self._deliver(lane, job, badge)
+            await self._deliver(lane, batch, badge)
         except StoreError:
             log.warning("the outcome of a push cannot be stored; it may be repeated")
 
-    async def _deliver(self, lane: Lane, job: Job, badge: int | None) -> None:
+    async def _deliver(
+        self, lane: Lane, batch: Sequence[Job], badge: int | None
+    ) -> None:
+        """Send what is wanted of jobs that are told as one push."""
+        read = [(job, told) for job in batch if (told := await self._read(job))]
+        if not read:
+            return
+        jobs = [job for job, _ in read]
+        now, device = self._clock.time(), jobs[-1].device
+        until = quiet_until(device.quiet, device.zone, now)
+        if (until := max(until, lane.held_until(device.id))) > now:
+            await self._retry(jobs, until)
+            return
+        notification = told_together([told for _, told in read])
+        if notification.counted and badge is not None:
+            notification = replace(notification, badge=badge)
+        await self._settle(lane, jobs, await self._send(jobs[-1], notification))
+
+    async def _read(self, job: Job) -> Notification | None:
+        """Return what the job tells; None if that is not wanted any more."""
         try:
             notification = json.decode(job.content, type=Notification)
         except MsgspecError:
             log.error("a push of %s cannot be read, and is dropped", job.provider)
-            await self._finish(job)
-            return
-        if not self._wanted(job, notification):
-            await self._finish(job)
-            return
-        now, device = self._clock.time(), job.device
-        until = quiet_until(device.quiet, device.zone, now)
-        if (until := max(until, lane.held_until(device.id))) > now:
-            await self._store.retry_job(job, until)
-            return
-        if notification.counted and badge is not None:
-            notification = replace(notification, badge=badge)
-        await self._settle(lane, job, await self._send(job, notification))
+        else:
+            if self._wanted(job, notification):
+                return notification
+        await self._finish([job])
+        return None
 
     def _wanted(self, job: Job, notification: Notification) -> bool:
         """Tell whether there still are such pushes: an admin may switch them off."""
@@ -240,8 +254,19 @@ class PushWorker:
         on = job.device.type in config.push.push_enabled
         return on and config.service(notification.service).push
 
-    async def _finish(self, job: Job, sent_at: float | None = None) -> None:
-        """Note that the job is done with, or it will be sent again."""
+    async def _retry(self, jobs: Sequence[Job], until: float) -> None:
+        for job in jobs:
+            await self._store.retry_job(job, until)
+
+    async def _finish(self, jobs: Sequence[Job], sent_at: float | None = None) -> None:
+        """Note that the jobs are done with, or they will be sent again; the last one
+        was sent, and the others told with it."""
+        *others, last = jobs
+        for job in others:
+            await self._finish_one(job, None)
+        await self._finish_one(last, sent_at)
+
+    async def _finish_one(self, job: Job, sent_at: float | None) -> None:
         for pause in self._noting:
             try:
                 await self._store.finish_job(job, sent_at)
@@ -270,30 +295,31 @@ class PushWorker:
     async def _given(self, job: Job, notification: Notification) -> Outcome:
         return await self._providers.send(job.provider, job.device, notification)
 
-    async def _settle(self, lane: Lane, job: Job, outcome: Outcome) -> None:
-        now = self._clock.time()
-        lane.note(job, outcome)
+    async def _settle(self, lane: Lane, jobs: Sequence[Job], outcome: Outcome) -> None:
+        """Do what the outcome means for jobs that were sent as one push."""
+        now, sent = self._clock.time(), jobs[-1]
+        lane.note(sent, outcome)
         match outcome:
             case Delivered():
-                await self._finish(job, now)
-            case Retry(after=after, device=device):
-                until = now + max(after or 0.0, _pause(job.attempts))
-                if device:
-                    lane.hold(job.device.id, until, now)
-                await self._store.retry_job(job, until)
+                await self._finish(jobs, now)
+            case Retry(after=after):
+                until = now + max(after or 0.0, _pause(sent.attempts))
+                lane.wait(outcome, sent, until, now)
+                await self._retry(jobs, until)
             case DeadDevice():
-                await self._bury(lane, job, outcome)
+                await self._bury(lane, jobs, outcome)
             case Dropped(reason=reason):
-                log.error("a push to %s cannot be sent: %s", job.provider, reason)
-                await self._finish(job)
+                log.error("a push to %s cannot be sent: %s", sent.provider, reason)
+                await self._finish(jobs)
             case Misconfigured(reason=reason):
-                if now >= lane.broken_until:
-                    log.error("%s refuses our pushes: %s", job.provider, reason)
-                    lane.broken_until = now + BREAK
-                await self._store.retry_job(job, lane.broken_until)
+                if now >= lane.closed_until:
+                    log.error("%s refuses our pushes: %s", sent.provider, reason)
+                    lane.closed_until = now + BREAK
+                await self._retry(jobs, lane.closed_until)
 
-    async def _bury(self, lane: Lane, job: Job, dead: DeadDevice) -> None:
+    async def _bury(self, lane: Lane, jobs: Sequence[Job], dead: DeadDevice) -> None:
         """Remove a device that is dead indeed; otherwise the push waits."""
+        job = jobs[-1]
         device, removed = job.device, 0
         if lane.believes(job, dead):
             removed = await self._store.forget_device(
@@ -303,10 +329,10 @@ class PushWorker:
             told = "removed" if removed else "kept"
             log.error("%s: device %s, %s", job.provider, told, dead.reason)
         if removed:
-            await self._finish(job)
+            await self._finish(jobs)
         else:  # it was registered anew, or the fault may be ours
             pause = max(BREAK, _pause(job.attempts))
-            await self._store.retry_job(job, self._clock.time() + pause)
+            await self._retry(jobs, self._clock.time() + pause)
 
 
 def _pause(attempts: int) -> float:

@@ -16,6 +16,7 @@ from cometd_chat.push import (
     Misconfigured,
     Outcome,
     Retry,
+    Scope,
 )
 from tests.push.apns_world import PUSH, TOKEN, world
 from tests.push.facts import NOW
@@ -135,18 +136,18 @@ OUTCOMES: list[tuple[int, str, dict[str, Any], Outcome]] = [
         DeadDevice("ExpiredToken", GONE_AT / 1000),
     ),
     (410, "", {}, DeadDevice("status 410")),
-    (429, "TooManyRequests", {}, Retry("TooManyRequests", 60, device=True)),
+    (429, "TooManyRequests", {}, Retry("TooManyRequests", 60, scope=Scope.DEVICE)),
     (
         429,
         "TooManyRequests",
         {"headers": {"retry-after": "90"}},
-        Retry("TooManyRequests", 90, device=True),
+        Retry("TooManyRequests", 90, scope=Scope.DEVICE),
     ),
     (
         429,
         "TooManyProviderTokenUpdates",
         {},
-        Retry("TooManyProviderTokenUpdates", 60),
+        Retry("TooManyProviderTokenUpdates", 60, Scope.PROVIDER),
     ),
     (500, "InternalServerError", {}, Retry("InternalServerError", 10)),
     (

@@ -22,12 +22,12 @@ from cometd_chat.push import Line, Notification
 from cometd_chat.push.compose import (
     LIFE,
     LIFE_OF_BADGE,
-    MOST_TEXT,
     Occasion,
     corrections,
     jobs,
     receivers,
 )
+from cometd_chat.push.lines import MOST_TEXT
 from cometd_chat.push.payloads import apns_message
 from cometd_chat.push.texts import TextsError, load_texts
 from cometd_chat.push.wording import Texts

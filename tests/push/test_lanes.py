@@ -1,24 +1,35 @@
 """How much a provider is given to do, and when devices are called dead."""
 
 from cometd_chat.model import Device, Job
-from cometd_chat.push import DeadDevice, Delivered, Retry
+from cometd_chat.push import DeadDevice, Delivered, Retry, Scope
 from cometd_chat.push.lanes import AT_ONCE, ENOUGH, FAILING, MOST_HELD, SAMPLE, Lane
 
 BAD = DeadDevice("bad token", doubtful=True)
 
 
-def job(attempts: int = 0) -> Job:
+TOO_MUCH = Retry("slow down", scope=Scope.DEVICE)
+
+
+def job(
+    attempts: int = 0,
+    position: int = 1,
+    *,
+    device: str = "phone",
+    chat: str = "s",
+    silent: bool = False,
+) -> Job:
     return Job(
-        id="id",
-        device=Device(id="phone", type="ios"),
+        id=f"{chat}:{position}:{device}",
+        device=Device(id=device, type="ios"),
         provider="apns:main",
-        position=1,
+        position=position,
         content=b"{}",
         not_before=0.0,
         expires_at=1.0,
-        session_id="s",
+        session_id=chat,
         attempts=attempts,
         lease=1.0,
+        silent=silent,
     )
 
 
@@ -36,12 +47,12 @@ def test_failures_in_a_row_leave_room_for_one_at_a_time() -> None:
 def test_a_device_that_gets_too_much_is_no_failure_of_its_provider() -> None:
     lane = Lane()
     for _ in range(FAILING):
-        lane.note(job(), Retry("slow down", device=True))
+        lane.note(job(), TOO_MUCH)
     assert lane.room(0.0) == AT_ONCE
 
 
 def test_a_broken_provider_has_no_room_for_a_while() -> None:
-    lane = Lane(broken_until=60.0)
+    lane = Lane(closed_until=60.0)
     assert lane.room(59.0) == 0
     assert lane.room(60.0) == AT_ONCE
 
@@ -73,11 +84,41 @@ def test_too_many_doubtful_deaths_are_a_fault_of_our_own() -> None:
     assert not lane.believes(job(1), BAD)
 
 
+def test_a_service_that_wants_no_more_of_anybody_gets_none_for_a_while() -> None:
+    lane = Lane()
+    lane.wait(Retry("slow down", scope=Scope.PROVIDER), job(), 60.0, 0.0)
+    lane.wait(Retry("slow down", scope=Scope.PROVIDER), job(), 50.0, 0.0)
+    assert lane.room(59.0) == 0
+    assert lane.room(60.0) == AT_ONCE
+
+
+def test_one_push_that_has_to_wait_holds_nothing_else() -> None:
+    lane = Lane()
+    lane.wait(Retry("no answer"), job(), 60.0, 0.0)
+    assert (lane.room(0.0), lane.held_until("phone")) == (AT_ONCE, 0.0)
+
+
+def test_what_gathers_for_a_device_that_was_held_is_one_push_for_each_chat() -> None:
+    lane = Lane()
+    first, second, third = (job(position=n) for n in (1, 2, 3))
+    badge = job(position=4, silent=True)
+    other, tablet = job(chat="t"), job(device="tablet")
+    jobs = [badge, second, first, other, tablet, third]
+    assert lane.batches(jobs) == [[one] for one in jobs]
+    lane.wait(TOO_MUCH, first, 60.0, 0.0)
+    gathered = [[badge, first, second, third], [other], [tablet]]
+    assert lane.batches(jobs) == gathered
+    lane.note(third, TOO_MUCH)
+    assert lane.batches(jobs) == gathered
+    lane.note(third, Delivered())
+    assert lane.batches(jobs) == [[one] for one in jobs]
+
+
 def test_devices_that_wait_are_forgotten_when_their_time_is_over() -> None:
     lane = Lane()
     for number in range(MOST_HELD):
-        lane.hold(str(number), 10.0 + number % 2, 0.0)
-    lane.hold("one more", 20.0, 10.0)
+        lane.wait(TOO_MUCH, job(device=str(number)), 10.0 + number % 2, 0.0)
+    lane.wait(TOO_MUCH, job(device="one more"), 20.0, 10.0)
     assert lane.held_until("one more") == 20.0
     assert lane.held_until("1") == 11.0
     assert lane.held_until("0") == lane.held_until("unknown") == 0.0

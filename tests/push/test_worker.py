@@ -20,6 +20,7 @@ from cometd_chat.push import (
     Misconfigured,
     Outcome,
     Retry,
+    Scope,
 )
 from cometd_chat.push import worker as module
 from cometd_chat.push.lanes import AT_ONCE, FAILING
@@ -325,7 +326,7 @@ async def test_a_device_that_gets_too_much_is_left_alone_for_a_while(
     session, ann = await here.away("phone")
     await here.gives(session, device("tablet"))
     here.sender.say["phone"] = [
-        Retry("slow down", after=60.0, device=True),
+        Retry("slow down", after=60.0, scope=Scope.DEVICE),
         Delivered(),
     ]
     for text in ("one", "two", "three"):
@@ -334,7 +335,57 @@ async def test_a_device_that_gets_too_much_is_left_alone_for_a_while(
     assert here.sender.devices.count("phone") == 1
     assert here.sender.devices.count("tablet") == 3
     await here.wait(60)
-    assert here.sender.devices.count("phone") == 4
+    assert here.sender.devices.count("phone") == 2
+    assert here.sender.sent[-1].texts == ["one", "two", "three"]
+    await says(ann, session, "four")
+    await here.wait(600)
+    assert here.sender.sent[-1].texts == ["four"]
+
+
+async def test_what_gathered_is_sent_as_one_push_until_that_succeeds(
+    here: Office,
+) -> None:
+    session, ann = await here.away("phone")
+    too_much = Retry("slow down", after=60.0, scope=Scope.DEVICE)
+    here.sender.say["phone"] = [too_much, too_much, Delivered()]
+    for text in ("one", "two"):
+        await says(ann, session, text)
+        await here.wait(1)
+    await here.wait(60)
+    await says(ann, session, "three")
+    await here.wait(600)
+    assert here.sender.texts == [["one"], ["one", "two"], ["one", "two", "three"]]
+    assert [push.position for push in await here.store.sent_pushes(session.id)] == [5]
+
+
+async def test_of_what_gathered_only_what_cannot_be_read_is_dropped(
+    here: Office, tmp_path: Path
+) -> None:
+    session, ann = await here.away("phone")
+    too_much = Retry("slow down", after=60.0, scope=Scope.DEVICE)
+    here.sender.say["phone"] = [too_much, Delivered()]
+    for text in ("one", "two"):
+        await says(ann, session, text)
+        await here.wait(1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE job SET content = x'00' WHERE position = 3")
+    await here.wait(60)
+    assert here.sender.texts == [["one"], ["two"]]
+
+
+async def test_a_provider_that_wants_no_more_gets_none_for_a_while(
+    here: Office,
+) -> None:
+    here.sender.say[MAIN] = [
+        Retry("too many tokens", after=60.0, scope=Scope.PROVIDER),
+        Delivered(),
+    ]
+    await pushed(here, "first")
+    await pushed(here, "second")
+    await here.wait(30)
+    assert here.sender.devices == ["first"]
+    await here.wait(31)
+    assert sorted(here.sender.devices) == ["first", "first", "second"]
 
 
 async def test_a_provider_that_fails_gets_one_push_at_a_time_until_one_succeeds(
