@@ -7,12 +7,9 @@ like something that does not exist.
 import asyncio
 import hashlib
 import logging
-import math
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -21,7 +18,6 @@ from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.delivery import Delivery, Reading
 from cometd_chat.gms import v1, v2
-from cometd_chat.gms.v2.fields import MOST_CHATS
 from cometd_chat.model import (
     JOINING,
     Draft,
@@ -52,19 +48,12 @@ from cometd_chat.store import (
 
 from .identity import Agent
 from .limits import gms_limits
-from .sessions import Sessions
+from .lists import Lists, Wanted, shown
+from .sessions import Sessions, still_there
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "/service/agent"
-
-LATELY = 10.0
-"""Seconds for which changes are remembered: longer than a client is under way."""
-
-_OPEN = frozenset({State.WAITING, State.ACTIVE})
-
-_UNTOLD = b""
-"""Digest of a summary that may not have reached the client."""
 
 
 class NotInChatError(Exception):
@@ -81,75 +70,6 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """What lists show of a chat; `digest` is the same for the same summary, on every
-    node."""
-
-    session: Session
-    summary: v2.Summary
-    digest: bytes
-
-    @classmethod
-    def of(cls, session: Session) -> Self:
-        summary = v2.summary(session)
-        encoded = msgspec.msgpack.encode(summary)
-        return cls(session, summary, hashlib.blake2b(encoded, digest_size=8).digest())
-
-
-@dataclass(slots=True)
-class _List:
-    """What one agent's client wants to see of all chats.
-
-    `listed` has the chats that it shows, with the digest of what was last told.
-    While its chats are read, `early` has those that changed meanwhile.
-    """
-
-    agent: Agent
-    states: frozenset[State]
-    service: str
-    listed: dict[str, bytes] = field(default_factory=dict)
-    early: set[str] | None = None
-
-    @contextmanager
-    def reading(self) -> Iterator[set[str]]:
-        """Tell of nothing while the chats are read, or what was read would come
-        behind what is newer; yield the names of those to be looked at afterwards."""
-        self.early = early = set[str]()
-        try:
-            yield early
-        finally:
-            self.early = None
-
-    @property
-    def packed(self) -> "Wanted":
-        return Wanted(self.states, self.service, self.listed)
-
-    def wants(self, line: _Line) -> bool:
-        """Tell whether the client hears of this, as it was not told of it yet; once
-        more when it falls out."""
-        session = line.session
-        if self.early is not None:
-            self.early.add(session.id)
-            return False
-        fits = (
-            session.state in self.states
-            and self.agent.serves(session.service)
-            and self.service in {"", session.service}
-        )
-        told = self.listed.pop(session.id, None)
-        if not fits:
-            return told is not None
-        self.listed[session.id] = line.digest
-        return told != line.digest
-
-    def drop(self, session_id: str) -> None:
-        """Forget a chat that is no more."""
-        self.listed.pop(session_id, None)
-        if self.early is not None:
-            self.early.add(session_id)
-
-
 @dataclass(slots=True)
 class _Desk:
     """One client of an agent.
@@ -162,62 +82,12 @@ class _Desk:
     absences: dict[str, float | None] = field(default_factory=dict)
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """The list that an agent's client follows, on its way to another node."""
-
-    states: frozenset[State]
-    service: str
-    listed: dict[str, bytes]
-
-
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """An agent's client on its way to another node."""
 
     cursors: list[Reading]
     absences: dict[str, float | None] | None
     wanted: Wanted | None
-
-
-class Recent:
-    """The sessions that changed in the last `LATELY` seconds, once it has begun.
-
-    `lines` has what was read of them since: clients come often, and a busy site has
-    changed hundreds.
-    """
-
-    def __init__(self) -> None:
-        self._times: OrderedDict[str, float] | None = None
-        self.lines: dict[str, _Line] = {}
-
-    def begin(self) -> None:
-        self._times = OrderedDict()
-
-    def note(self, session_id: str, now: float) -> None:
-        """Remember this change, at `now` in monotonic seconds."""
-        if self._times is None:
-            return
-        self.lines.pop(session_id, None)
-        self._times[session_id] = now
-        self._times.move_to_end(session_id)
-        self._forget(now)
-
-    def know(self, lines: Iterable[_Line], asked: float) -> None:
-        """Take in what was read; what has changed since it was asked for is older."""
-        if self._times is None:
-            return
-        for line in lines:
-            if self._times.get(line.session.id, math.inf) <= asked:
-                self.lines[line.session.id] = line
-
-    def names(self, now: float) -> set[str]:
-        """Return them."""
-        self._forget(now)
-        return set(self._times or ())
-
-    def _forget(self, now: float) -> None:
-        while self._times and next(iter(self._times.values())) < now - LATELY:
-            session_id, _ = self._times.popitem(last=False)
-            self.lines.pop(session_id, None)
 
 
 _Speech: TypeAlias = (
@@ -242,10 +112,9 @@ class Agents:
         self._delivery = delivery
         self._clock = clock
         self._live = live
-        self._lists: dict[str, _List] = {}
+        self._lists = Lists(store, clock, self._post, self._look_at)
         self._desks: dict[str, _Desk] = {}
         self._dirty: set[str] = set()
-        self._recent = Recent()
         self._refreshing: asyncio.Task[None] | None = None
         store.watch(self._changed)
 
@@ -272,22 +141,21 @@ class Agents:
         """Let a new client of an agent go on where an old one was."""
         if desk := self._desks.pop(old, None):
             self._desks[new] = desk
-        if wanted := self._lists.pop(old, None):
-            self._lists[new] = wanted
+        self._lists.resume(old, new)
         self._delivery.move(old, new)
 
     def wants(self, client_id: str) -> tuple[frozenset[State], str] | None:
         """Return which list of chats the client follows."""
-        wanted = self._lists.get(client_id)
+        wanted = self._lists.pack(client_id)
         return None if wanted is None else (wanted.states, wanted.service)
 
     def pack(self, client_id: str) -> Desk:
         """Return what is kept for an agent's client, to go on at another node."""
-        desk, wanted = self._desks.get(client_id), self._lists.get(client_id)
+        desk = self._desks.get(client_id)
         return Desk(
             cursors=self._delivery.pack(client_id),
             absences=None if desk is None else dict(desk.absences),
-            wanted=None if wanted is None else wanted.packed,
+            wanted=self._lists.pack(client_id),
         )
 
     async def unpack(
@@ -302,7 +170,7 @@ class Agents:
         """
         if desk.absences is not None:
             self._desks[client_id] = _Desk(agent, dict(desk.absences))
-        sessions = await self._known(r.session_id for r in desk.cursors)
+        sessions = await still_there(self._store, [r.session_id for r in desk.cursors])
         for reading in desk.cursors:
             if session := sessions.get(reading.session_id):
                 at = reading if whole else reading.confirmed
@@ -310,77 +178,18 @@ class Agents:
         for session in sessions.values():
             self._tell_presence(session)
         if desk.wanted is not None:
-            await self._watch_again(client_id, agent, desk.wanted, whole=whole)
-
-    async def _watch_again(
-        self, client_id: str, agent: Agent, wanted: "Wanted", *, whole: bool
-    ) -> None:
-        known = _List(agent, wanted.states, wanted.service, dict(wanted.listed))
-        self._lists[client_id] = known
-        with known.reading() as early:
-            if whole:
-                lines = await self._recent_lines()
-            else:
-                lines = await self._all_lines(known)
-        if told := [line.summary for line in lines if known.wants(line)]:
-            self._post(client_id, v2.chats_data(told))
-        self._look_at(early)
-
-    async def _all_lines(self, known: _List) -> list[_Line]:
-        """Return all that the list shows or showed, and forget what was told of it.
-
-        Raises: StoreUnavailableError.
-        """
-        known.listed = dict.fromkeys(known.listed, _UNTOLD)
-        services = {known.service} if known.service else known.agent.services
-        found = await self._store.sessions(known.states, services, MOST_CHATS)
-        return await self._read_lines(
-            known.listed.keys() | {session.id for session in found}
-        )
-
-    async def _recent_lines(self) -> list[_Line]:
-        """Return what changed lately, but what will be told to all anyway.
-
-        Raises: StoreUnavailableError.
-        """
-        recent = self._recent
-        names = recent.names(self._clock.monotonic()) - self._dirty
-        lines = [recent.lines[name] for name in sorted(names & recent.lines.keys())]
-        return lines + await self._read_lines(names - recent.lines.keys())
-
-    async def _read_lines(self, names: Iterable[str]) -> list[_Line]:
-        asked = self._clock.monotonic()
-        sessions = await self._known(sorted(names))
-        return self._lines(sessions.values(), asked)
-
-    def _lines(self, sessions: Iterable[Session], asked: float) -> list[_Line]:
-        lines = [_Line.of(session) for session in sessions]
-        self._recent.know(lines, asked)
-        return lines
-
-    async def _known(self, names: Iterable[str]) -> dict[str, Session]:
-        """Return those of the sessions that are still there.
-
-        Raises: StoreUnavailableError.
-        """
-        gets = (self._store.get(name) for name in names)
-        found = await asyncio.gather(*gets, return_exceptions=True)
-        for problem in found:
-            if isinstance(problem, BaseException) and not isinstance(
-                problem, SessionNotFoundError
-            ):
-                raise problem
-        return {s.id: s for s in found if isinstance(s, Session)}
+            told = self._dirty if whole else None
+            await self._lists.unpack(client_id, agent, desk.wanted, told)
 
     def follow(self) -> None:
         """Remember what changed lately, for clients that come from another node and
         did not hear of it."""
-        self._recent.begin()
+        self._lists.follow()
 
     def forget(self, client_id: str) -> None:
         """Drop what is kept for an agent's client that is gone."""
         self._desks.pop(client_id, None)
-        self._lists.pop(client_id, None)
+        self._lists.forget(client_id)
         self._delivery.forget(client_id)
 
     async def close(self) -> None:
@@ -392,7 +201,7 @@ class Agents:
         self, client_id: str, agent: Agent, operation: v2.Operation, message: Message
     ) -> None:
         if isinstance(operation, v2.ListChats):
-            await self._list(client_id, agent, operation)
+            await self._lists.open(client_id, agent, operation)
             return
         session = await self._session(agent, operation)
         if not agent.serves(session.service):
@@ -409,23 +218,6 @@ class Agents:
             if session.open and session.participant(agent.id):
                 return session
         return await self._store.get(operation.chat_id)
-
-    async def _list(
-        self, client_id: str, agent: Agent, operation: v2.ListChats
-    ) -> None:
-        states = frozenset({operation.state}) if operation.state else _OPEN
-        services = {operation.service} if operation.service else agent.services
-        if not all(map(agent.serves, services)):
-            raise SessionNotFoundError
-        wanted = _List(agent, states, operation.service)
-        self._lists[client_id] = wanted
-        with wanted.reading() as early:
-            found = await self._store.sessions(states, services, operation.limit)
-        lines = [_Line.of(session) for session in found]
-        wanted.listed = {line.session.id: line.digest for line in lines}
-        chats = [line.summary for line in lines]
-        self._post(client_id, v2.chats_data(chats, operation.local_id))
-        self._look_at(early)
 
     async def _take_part(
         self, client_id: str, agent: Agent, operation: _Part, session: Session
@@ -631,9 +423,10 @@ class Agents:
         return RefusedError(code, text)
 
     def _changed(self, change: Change) -> None:
-        if change.altered or _listed(change):
-            self._recent.note(change.session_id, self._clock.monotonic())
-        if not change.altered and not (self._lists and _listed(change)):
+        listed = shown(change)
+        if change.altered or listed:
+            self._lists.note(change.session_id)
+        if not change.altered and not (self._lists.wanted and listed):
             return
         if self._desks:
             self._look_at({change.session_id})
@@ -656,26 +449,16 @@ class Agents:
         try:
             return await self._store.get(session_id)
         except SessionNotFoundError:
-            for wanted in self._lists.values():
-                wanted.drop(session_id)
+            self._lists.drop(session_id)
         except StoreUnavailableError:
             log.warning("a chat could not be read to tell agents of its change")
         return None
 
     def _tell(self, sessions: Sequence[Session], asked: float) -> None:
-        if self._lists:
-            self._tell_lists(self._lines(sessions, asked))
+        self._lists.tell(sessions, asked)
         for session in sessions:
             self._dismiss_gone(session)
             self._tell_presence(session)
-
-    def _tell_lists(self, lines: Sequence[_Line]) -> None:
-        told: dict[tuple[int, ...], bytes] = {}
-        for client_id, wanted in list(self._lists.items()):
-            if wants := tuple(n for n, line in enumerate(lines) if wanted.wants(line)):
-                if wants not in told:  # many agents see the same chats
-                    told[wants] = v2.chats_data([lines[n].summary for n in wants])
-                self._post(client_id, told[wants])
 
     def _tell_presence(self, session: Session) -> None:
         """Tell the agents of a chat that its customer went away, or came back."""
@@ -707,14 +490,6 @@ def _told(draft: Draft, operation: v2.Telling) -> Draft:
     """Return the draft with what the agent wants of its push."""
     notable = draft.notable and operation.pushed
     return msgspec.structs.replace(draft, notable=notable, push=operation.push)
-
-
-_TYPING = {EntryKind.TYPING_STARTED, EntryKind.TYPING_STOPPED}
-
-
-def _listed(change: Change) -> bool:
-    """Tell whether a list of chats shows anything of this change."""
-    return not change.entries or any(e.kind not in _TYPING for e in change.entries)
 
 
 def _event(session: Session, entries: Sequence[Entry]) -> bytes:

@@ -9,10 +9,11 @@ chat on another node may still write to it for so long, but to none that has end
 the store refuses that.
 """
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Sequence
 
 from cometd_chat.model import Session
-from cometd_chat.store import Change, Store
+from cometd_chat.store import Change, SessionNotFoundError, Store
 
 ROOM = 10_000
 """Sessions kept at most; the one kept for the longest time makes room."""
@@ -66,3 +67,17 @@ class Sessions:
     def _drop(self, session_id: str) -> None:
         if gone := self._known.pop(session_id, None):
             del self._ids[gone.key]
+
+
+async def still_there(store: Store, names: Sequence[str]) -> dict[str, Session]:
+    """Read these sessions at the same time; return those that were not purged, by id.
+
+    Raises: StoreUnavailableError.
+    """
+    found = await asyncio.gather(*map(store.get, names), return_exceptions=True)
+    for problem in found:
+        if isinstance(problem, BaseException) and not isinstance(
+            problem, SessionNotFoundError
+        ):
+            raise problem
+    return {one.id: one for one in found if isinstance(one, Session)}

@@ -6,7 +6,8 @@ import pytest
 
 from cometd_chat.bayeux import RefusedError
 from cometd_chat.chat import Agent
-from cometd_chat.chat.agents import LATELY, Desk, Recent
+from cometd_chat.chat.agents import Desk
+from cometd_chat.chat.lists import LATELY, Recent
 from cometd_chat.model import Leave, Profile, State
 from cometd_chat.store import Change
 from tests.chat.test_application import refusal
@@ -421,7 +422,7 @@ async def test_what_is_purged_while_a_list_is_read_is_forgotten(world: World):
         await world.store.purge(0, world.clock.now + 1)
         await world.told()
     await world.told()
-    assert not world.agents._lists[agent.id].listed
+    assert not world.agents._lists._followed[agent.id].listed
 
 
 async def test_what_changes_while_a_list_moves_comes_behind_it(world: World):
@@ -544,7 +545,7 @@ async def test_a_list_may_be_of_one_service(world: World):
 async def test_a_foreign_service_is_refused_and_keeps_the_former_list(world: World):
     agent = await desk(world, services=["sales"])
     assert "404" in await refusal(agent.do("listChats", service="other"))
-    assert not world.agents._lists
+    assert not world.agents._lists.wanted
 
 
 async def test_a_list_remembers_nothing_of_chats_that_are_purged(world: World):
@@ -553,10 +554,10 @@ async def test_a_list_remembers_nothing_of_chats_that_are_purged(world: World):
     session = await world.chat()
     await world.customers.end(session)
     await world.told()
-    assert world.agents._lists[agent.id].listed
+    assert world.agents._lists._followed[agent.id].listed
     await world.store.purge(0, world.clock.now + 1)
     await world.told()
-    assert not world.agents._lists[agent.id].listed
+    assert not world.agents._lists._followed[agent.id].listed
 
 
 async def test_a_purge_takes_no_news_of_other_chats_away(world: World):

@@ -162,7 +162,7 @@ class World:
             self.presence._dirty,
             self.customers._readers,
             self.agents._desks,
-            self.agents._lists,
+            self.agents._lists._followed,
         ]
 
 
