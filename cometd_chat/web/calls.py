@@ -21,10 +21,14 @@ class Reply(NamedTuple):
 
 
 class Call(Protocol):
-    """A request. `service` is what its address names: a service, or the key of one."""
+    """A request. `service` is what its address names: a service, or the key of one;
+    `chat` is the id of a chat, with version 2 of the API."""
 
     @property
     def service(self) -> str: ...
+
+    @property
+    def chat(self) -> str: ...
 
     @property
     def peer(self) -> Peer:
@@ -53,6 +57,7 @@ class WebCall:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self.service = request.match_info.get("service", "")
+        self.chat = request.match_info.get("chat", "")
         self.peer = peer_of(request)
 
     @property

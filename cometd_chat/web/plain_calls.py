@@ -41,6 +41,7 @@ class PlainCall(Struct, frozen=True):
     body: bytes
     host: str
     secure: bool
+    chat: str = ""
 
     @property
     def url(self) -> URL:

@@ -76,8 +76,10 @@ async def test_the_requests_about_devices_do_what_is_said(node: Node) -> None:
     ):
         await app.start(userDisplayName="Cleo")
         found = []
-        for text in (step.text for step in steps(PAGE) if step.info == "http"):
-            head, _, body = text.replace("5b7c…", app.service_id).partition("\n\n")
+        for step in (step for step in steps(PAGE) if step.info == "http"):
+            text = step.text.replace("5b7c…", app.service_id)
+            text = text.replace("00f3…", app.session_id)
+            head, _, body = text.partition("\n\n")
             first, *lines = head.splitlines()
             method, path = first.split(" ")
             headers = dict(line.split(": ") for line in lines)
@@ -87,10 +89,11 @@ async def test_the_requests_about_devices_do_what_is_said(node: Node) -> None:
             ) as response:
                 assert response.status == 204, await response.text()
             found.append((await node.store.get(app.session_id)).devices)
-    (registered,), removed = found
+    (registered,), removed, (again,) = found
     assert (registered.id, registered.type) == ("phone-1", "customhttp")
     assert (registered.quiet, registered.zone) == ("22:00-07:00", "Europe/Berlin")
     assert removed == ()
+    assert (again.id, again.type) == ("phone-1", "customhttp")
 
 
 class Now:

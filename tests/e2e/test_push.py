@@ -213,6 +213,37 @@ async def test_a_device_may_be_registered_later_and_be_quiet(
         assert company[0].texts == ["muted", "aloud"]
 
 
+async def test_devices_have_an_address_in_version_2_too(
+    base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app, ClientSession() as http:
+        await app.start(userDisplayName="Cleo")
+        await agent.operate("acceptChat", chatId=app.session_id)
+        await app.wait_for(lambda: app.position >= 2)  # or the push tells of it, too
+        device = f"{base}/2/chat/at-once/{app.session_id}/device"
+        other = f"{base}/2/chat/request-chat/{app.session_id}/device"
+        key = {"secureKey": app.service_id, "userId": "u", "alias": "1"}
+        for url, form, status in (
+            (device, {"uuid": "phone-1"}, 404),
+            (device, {"uuid": "phone-1", "secureKey": "wrong"}, 404),
+            (other, {"uuid": "phone-1", **key}, 404),
+            (device, key, 415),
+            (device, {"uuid": "phone-1", **key}, 204),
+        ):
+            async with http.put(url, data=form) as response:
+                assert response.status == status
+        await app.background()
+        await say(agent, app, "told")
+        await company[0].wait_for(lambda: company[0].pushes)
+        async with http.delete(device, data={"uuid": "phone-1"}) as response:
+            assert response.status == 404
+        async with http.delete(device, data={"uuid": "phone-1", **key}) as response:
+            assert response.status == 204
+        await say(agent, app, "for nobody")
+        await asyncio.sleep(0.6)  # two rounds of the worker
+        assert company[0].told == [["told"]]
+
+
 async def told(url: str, **form: str) -> int:
     async with ClientSession() as http, http.post(url, data=form) as response:
         return response.status
