@@ -33,6 +33,12 @@ def front(request: pytest.FixtureRequest) -> Iterator[bool]:
         yield request.param != "aiohttp"
 
 
+@pytest.fixture
+def every_way(front: bool) -> bool:
+    """Run a test through the front, by aiohttp alone, and through two nodes."""
+    return front
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "front" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker

@@ -10,6 +10,12 @@ from tests.clients.raw import V1Chat
 from tests.e2e.nodes import configured, make_node
 
 
+@pytest.fixture(autouse=True)
+def all_of_these_ways(every_way: bool) -> bool:
+    """Run every test here in every way."""
+    return every_way
+
+
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     async with make_node(configured(tmp_path)) as running:

@@ -7,7 +7,6 @@ from typing import Any
 
 from aiohttp import web
 
-from cometd_chat.app import Node
 from cometd_chat.bayeux import (
     CALLBACK_POLLING,
     LONG_POLLING,
@@ -15,11 +14,12 @@ from cometd_chat.bayeux import (
     Client,
     Options,
 )
-from cometd_chat.config import loads
 from cometd_chat.web.cometd import CometdEndpoint
 from cometd_chat.web.mount import mount
 from tests import ways
+from tests.clients.pair import Pair
 from tests.conformance.targets import Held
+from tests.e2e.conftest import new_node, store_of
 from tests.web.conftest import until
 
 CHAT_WORDS = {"ext": {}, "channel": "/conformance"}
@@ -30,7 +30,7 @@ CONFIG = """\
 port = 0
 front = {front}
 [store]
-url = sqlite:///{folder}/chat.db
+{store}
 [agents]
 secret = a secret of the tests, long enough for HS256
 [bayeux]
@@ -45,10 +45,12 @@ async def chat(folder: Path) -> AsyncIterator[tuple[str, Held]]:
 
     It has no service that echoes.
     """
-    loaded = loads(CONFIG.format(folder=folder, front=ways.Way.front))
-    assert loaded.config is not None
-    async with Node(loaded.config) as node:
-        yield f"{node.url}/cometd", looking_into(node._chat.endpoint)
+    path = folder / "chat.ini"
+    path.write_text(CONFIG.format(store=store_of(folder), front=ways.Way.front))
+    async with new_node(path) as node:
+        nodes = node.nodes if isinstance(node, Pair) else [node]
+        endpoints = (one._chat.endpoint for one in nodes)
+        yield f"{node.url}/cometd", looking_into(*endpoints)
 
 
 @asynccontextmanager
@@ -78,10 +80,10 @@ async def library() -> AsyncIterator[tuple[str, Held]]:
         await runner.cleanup()
 
 
-def looking_into(endpoint: CometdEndpoint) -> Held:
-    """Return what waits until the endpoint holds the connect of a client."""
+def looking_into(*endpoints: CometdEndpoint) -> Held:
+    """Return what waits until one of them holds the connect of a client."""
 
     async def held(client_id: str) -> None:
-        await until(lambda: client_id in endpoint._held)
+        await until(lambda: any(client_id in one._held for one in endpoints))
 
     return held

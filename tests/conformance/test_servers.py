@@ -15,7 +15,7 @@ LIBRARY = [case for case in CASES if applies(case, "http", LIBRARY_WORDS)]
 SOCKET = [case for case in CASES if applies(case, "websocket", LIBRARY_WORDS)]
 
 
-@pytest.mark.usefixtures("front")
+@pytest.mark.usefixtures("every_way")
 @pytest.mark.parametrize("case", CHAT, ids=lambda case: case.name)
 async def test_the_chat_conforms_over_http(case: Case, tmp_path: Path) -> None:
     async with (

@@ -54,7 +54,7 @@ def write_config(
     """Write a configuration for tests and return its path."""
     path = folder / "chat.ini"
     text = CONFIG.format(
-        store=_store(folder),
+        store=store_of(folder),
         port=port,
         front=ways.Way.front,
         secret=SECRET,
@@ -65,7 +65,8 @@ def write_config(
     return path
 
 
-def _store(folder: Path) -> str:
+def store_of(folder: Path) -> str:
+    """Return the options of a storage in this folder, or of the way in."""
     if ways.Way.store is None:
         return f"url = sqlite:///{folder}/chat.db"
     url, prefix = ways.Way.store
@@ -150,9 +151,9 @@ class ServerProcess:
 
 
 @pytest.fixture(autouse=True)
-def every_way(front: bool) -> bool:
-    """Run every test through the front, by aiohttp alone, and through two nodes."""
-    return front
+def all_of_these_ways(every_way: bool) -> bool:
+    """Run every test here in every way."""
+    return every_way
 
 
 @pytest.fixture
