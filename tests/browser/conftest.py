@@ -15,6 +15,12 @@ from .chromium import Chromium, DevTools
 from .page import site
 
 
+@pytest.fixture(autouse=True)
+def all_of_these_ways(every_way: bool) -> bool:
+    """Run every test here in every way."""
+    return every_way
+
+
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     with Chromium(tmp_path_factory.mktemp("chromium")) as running:

@@ -1,6 +1,7 @@
 """Two nodes of one storage, which look like one node that is hard on its clients."""
 
 import contextlib
+from dataclasses import replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -16,8 +17,9 @@ class Pair:
     """Two nodes behind a proxy that sends no client to the same one twice running."""
 
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
-        self.nodes = [Node(config, clock), Node(config, clock)]
-        self.spread = Spread([])
+        anywhere = replace(config, server=replace(config.server, port=0))
+        self.nodes = [Node(anywhere, clock), Node(anywhere, clock)]
+        self.spread = Spread([], config.server.port)
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -58,6 +58,11 @@ def _find(node: Node | Pair, client_id: str) -> Client | None:
     return next(filter(None, found), None)
 
 
+def clients(node: Node | Pair) -> int:
+    """Return how many clients the server has."""
+    return sum(len(chat.server) for chat in _chats(node))
+
+
 async def silent(node: Node | Pair, client_id: str) -> None:
     """Wait until the server has noticed that the client does not poll any more."""
     await until(lambda: (client := _find(node, client_id)) and client.silent)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from cometd_chat.app import Node
 from tests.clients.raw import V1Chat
-from tests.e2e.nodes import agent_at, say
+from tests.e2e.nodes import agent_at, clients, say
 
 from .conftest import until
 from .phones import Phone
@@ -24,7 +24,7 @@ async def hears_and_says_goodbye(node: Node, app: V1Chat, phone: Phone) -> None:
         await phone.leave(position)
         await agent.wait_for(lambda: agent.notices(app.session_id))
         assert agent.notices(app.session_id)[0]["text"] == NOTICE
-        await until(lambda: len(node._chat.server) == 1)
+        await until(lambda: clients(node) == 1)
         session = await node.store.get(app.session_id)
         assert session.acked == position
 

@@ -13,11 +13,14 @@ from .conftest import configured
 from .phones import KINDS, Phone
 from .story import hears_and_says_goodbye, survives_a_cut, survives_a_restart
 
-pytestmark = pytest.mark.filterwarnings(
-    # aiocometd-ng opens its sockets in a way that aiohttp will give up.
-    "ignore:(float parameter 'receive_timeout'|ssl=None) is deprecated"
-    ":DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("every_way"),
+    pytest.mark.filterwarnings(
+        # aiocometd-ng opens its sockets in a way that aiohttp will give up.
+        "ignore:(float parameter 'receive_timeout'|ssl=None) is deprecated"
+        ":DeprecationWarning"
+    ),
+]
 
 
 @pytest.fixture(params=KINDS)
