@@ -31,10 +31,10 @@ from cometd_chat.store.redis_topology import (
     Role,
     Servers,
     chosen,
-    history_of,
     owners_of,
     redirection,
     role_of,
+    with_history,
 )
 
 T = TypeVar("T")
@@ -51,6 +51,10 @@ LONGEST_PAUSE = 0.3
 
 OTHERS = CONNECT_TIMEOUT
 """Seconds for which others may say, after one has, that they are the primary too."""
+
+LOOK_PERIOD = 2.0
+"""Seconds between two looks, while there is work, who is in charge: a former primary
+that was cut off from its replicas answers as before."""
 
 _NOBODY = {
     "ASK",
@@ -81,6 +85,7 @@ class Router:
         self._known = list(servers.addresses)
         self._links: dict[tuple[Address, bool], asyncio.Task[Link]] = {}
         self._search: asyncio.Task[None] | None = None
+        self._next_look = 0.0
         self._rivals: list[str] = []
         self._closed = False
 
@@ -166,6 +171,9 @@ class Router:
             if task.done() and not task.cancelled() and task.exception() is None:
                 task.result().abort()
         await asyncio.gather(*self._links.values(), return_exceptions=True)
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.gather(self._search, return_exceptions=True)
 
     async def _call(
         self, partition: int | None, command: Command, *, writes: bool
@@ -176,6 +184,7 @@ class Router:
             raise StoreUnavailableError("too much work is waiting for the database")
         self._free -= 1
         self._idle.clear()
+        self._look_again()
         try:
             return await self._persist(partition, command, writes=writes)
         finally:
@@ -258,11 +267,24 @@ class Router:
             return task.result()
         return await asyncio.shield(task)
 
-    async def _owner(self, partition: int) -> Address:
-        """Return the primary of the partition; one search serves all who ask."""
+    def _look_again(self) -> None:
+        """Look now and then whether another server is in charge. Nobody waits for it;
+        clusters say so themselves."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_look or self.servers.cluster or len(self._known) < 2:
+            return
+        self._next_look = now + LOOK_PERIOD
+        self._search = self._searching()
+
+    def _searching(self) -> "asyncio.Task[None]":
+        """Return the search for who is in charge: one serves all who ask."""
         if self._search is None or self._search.done():
             self._search = asyncio.create_task(self._find_owners())
-        await asyncio.shield(self._search)
+        return self._search
+
+    async def _owner(self, partition: int) -> Address:
+        """Return the primary of the partition."""
+        await asyncio.shield(self._searching())
         owner = self._owners[partition]
         if owner is None:
             raise LostError(_dispute(self._rivals) if self._rivals else "")
@@ -296,9 +318,8 @@ class Router:
         if len(primaries) < 2:
             return list(primaries)
         asked = (self._told(one.address, "INFO", "replication") for one in primaries)
-        told = zip(primaries, await asyncio.gather(*asked), strict=True)
-        found = {history_of(info) or str(one.address): one for one, info in told}
-        return list(found.values())
+        told = map(with_history, primaries, await asyncio.gather(*asked))
+        return list({one.history or str(one.address): one for one in told}.values())
 
     def _choose(self, primaries: Sequence[Role]) -> None:
         primary = chosen(primaries)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cometd_chat.store import StoreError
@@ -23,12 +23,15 @@ class Servers:
 class Role:
     """What a server that is in no cluster says it is.
 
-    `primary` is its primary, None for one that is primary itself.
+    `primary` is its primary, None for one that is primary itself. `history` names the
+    history of its data, and `former` the one of the server that it took over from.
     """
 
     address: Address
     primary: Address | None
     replicas: int = 0
+    history: str = ""
+    former: str = ""
 
 
 def role_of(address: Address, reply: Sequence[Any]) -> Role:
@@ -38,22 +41,33 @@ def role_of(address: Address, reply: Sequence[Any]) -> Role:
     return Role(address, Address(reply[1].decode(), reply[2]))
 
 
+def with_history(role: Role, info: bytes | None) -> Role:
+    """Return the role with what `INFO replication` says of the data's history; empty
+    if it does not. No two primaries have the same one."""
+    return replace(
+        role,
+        history=_named("master_replid", info or b""),
+        former=_named("master_replid2", info or b""),
+    )
+
+
+def _named(field: str, info: bytes) -> str:
+    found = re.search(rb"\b%b:(\w+)" % field.encode(), info)
+    return found[1].decode() if found else ""
+
+
 def chosen(primaries: Sequence[Role]) -> Role | None:
     """Return which of those who say they are primary is, None if nothing decides it.
 
-    There are two where a former primary was started again before it was told of its
-    successor: then nobody follows it.
+    There are two where a former primary was started again, or was cut off, before it
+    was told of its successor. Then nobody follows it; or it does not know so yet, but
+    its successor knows from whom it took over.
     """
-    followed = [one for one in primaries if one.replicas]
-    candidates = followed or primaries
+    candidates = [one for one in primaries if one.replicas] or primaries
+    if len(candidates) > 1:
+        histories = {one.history for one in candidates if one.history}
+        candidates = [one for one in candidates if one.former in histories]
     return candidates[0] if len(candidates) == 1 else None
-
-
-def history_of(info: bytes | None) -> str:
-    """Return what names the history of a server's data, from `INFO replication`; empty
-    if it does not say. No two primaries have the same one."""
-    found = re.search(rb"master_replid:(\w+)", info or b"")
-    return found[1].decode() if found else ""
 
 
 def owners_of(

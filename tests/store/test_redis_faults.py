@@ -23,6 +23,7 @@ from cometd_chat.store.redis_topology import Servers
 from tests.store.facts import asks, joins, opened, said
 from tests.store.proxy import proxied
 from tests.store.redis_server import (
+    HOST,
     LOGIN,
     SAFE,
     RedisServer,
@@ -108,10 +109,11 @@ async def test_a_new_primary_gives_no_position_twice_and_no_news_are_missed(
     await opened(store)
     await store.append("s", [said("kept")])
     until(lambda: replica.ask("XLEN", Keys("chat").of("s", "e")) == "1")
-    replica.ask("REPLICAOF", "NO", "ONE")
+    replica.ask("REPLICAOF", HOST, "9")  # where nobody is
     lost = await store.append("s", [said("lost"), said("lost too")])
     await news.until(lambda news: news.newest("s") == lost.position)
     await asyncio.to_thread(server.kill)
+    replica.ask("REPLICAOF", "NO", "ONE")
 
     position = await persistently(store, "after")
     assert position > lost.position
@@ -182,6 +184,27 @@ async def test_a_former_primary_that_comes_back_gets_no_writes(
     await asyncio.to_thread(follow, server, replica)
     await persistently(store, "three")
     assert [e.text for e in await store.read("s", 0)] == ["one", "two", "three"]
+    await store.close()
+
+
+async def test_who_is_connected_to_a_former_primary_notices_its_successor(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    """Both answer, and neither has a replica."""
+    store = await RedisStore.open(both(server, replica))
+    news, key = News(store), Keys("chat").of("s", "e")
+    await opened(store)
+    await store.append("s", [said("one")])
+    until(lambda: replica.ask("XLEN", key) == "1")
+    replica.ask("REPLICAOF", "NO", "ONE")
+    async with asyncio.timeout(20):
+        while replica.ask("XLEN", key) == "1":
+            await store.append("s", [said("two")])
+            await asyncio.sleep(0.05)
+    done = await store.append("s", [said("three")])
+    entries = await store.read("s", 0)
+    assert [e.text for e in entries] == ["one", "two", "three"]
+    await news.until(lambda news: news.newest("s") == done.position)
     await store.close()
 
 
