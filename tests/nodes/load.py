@@ -3,7 +3,8 @@
 import asyncio
 import collections
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.clients.raw import (
     UnexpectedStatusError,
     V1App,
 )
+from tests.e2e.conftest import agent_token
 
 FAILURES = (
     ClientError,
@@ -225,6 +227,18 @@ class Load:
                 await asyncio.sleep(RETRY)
             else:
                 return
+
+
+@asynccontextmanager
+async def talking(url: str, apps: int = 12) -> AsyncIterator[Load]:
+    """Let so many customers and four agents talk, until they are told to `stop`."""
+    tokens = [agent_token(f"agent-{n}", f"Agent {n}") for n in range(4)]
+    talk = Load(url, apps, tokens)
+    try:
+        await talk.begin()
+        yield talk
+    finally:
+        await talk.vanish()
 
 
 def positions_of(app: V1App) -> list[int]:

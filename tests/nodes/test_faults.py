@@ -14,8 +14,8 @@ from tests import ways
 from tests.cli.conftest import change
 from tests.clients.pair import Pair
 from tests.clients.spread import Spread
-from tests.e2e.conftest import ServerProcess, agent_token, free_port, write_config
-from tests.nodes.load import Load, handshakes, positions_of
+from tests.e2e.conftest import ServerProcess, free_port, write_config
+from tests.nodes.load import handshakes, positions_of, talking
 from tests.store.redis_server import RedisServer
 from tests.web.conftest import until
 
@@ -44,21 +44,10 @@ async def cluster(
         await store.close()
 
 
-@asynccontextmanager
-async def load(proxy: Spread, apps: int = 12) -> AsyncIterator[Load]:
-    tokens = [agent_token(f"agent-{n}", f"Agent {n}") for n in range(4)]
-    made = Load(proxy.url, apps, tokens)
-    try:
-        await made.begin()
-        yield made
-    finally:
-        await made.vanish()
-
-
 async def test_who_meets_another_node_each_time_gets_everything_once(
     pair: Pair,
 ) -> None:
-    async with load(pair.spread) as talk:
+    async with talking(pair.url) as talk:
         await talk.more(2000)
         await talk.stop()
         await talk.check(pair.store)
@@ -75,7 +64,7 @@ async def test_a_node_that_is_killed_costs_nothing(
 ) -> None:
     async with (
         cluster(tmp_path, redis) as (processes, proxy, store),
-        load(proxy) as talk,
+        talking(proxy.url) as talk,
     ):
         for process in processes:
             await talk.more(500)
@@ -94,7 +83,7 @@ async def test_a_node_that_slept_knows_that_its_clients_have_gone(
 ) -> None:
     async with (
         cluster(tmp_path, redis) as (processes, proxy, store),
-        load(proxy) as talk,
+        talking(proxy.url) as talk,
     ):
         for process in processes:
             port = int(process.url.rpartition(":")[2])
@@ -119,7 +108,7 @@ async def test_nodes_load_another_configuration_one_after_the_other(
 ) -> None:
     async with (
         cluster(tmp_path, redis) as (processes, proxy, store),
-        load(proxy) as talk,
+        talking(proxy.url) as talk,
     ):
         for process in processes:
             await talk.more(200)
@@ -139,7 +128,7 @@ async def test_nodes_are_replaced_one_after_the_other(
 ) -> None:
     async with (
         cluster(tmp_path, redis) as (processes, proxy, store),
-        load(proxy) as talk,
+        talking(proxy.url) as talk,
     ):
         for process in processes:
             await talk.more(300)

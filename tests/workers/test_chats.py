@@ -17,7 +17,7 @@ from tests.clients.agent import AgentClient
 from tests.clients.raw import V1App
 from tests.e2e.conftest import agent_token
 from tests.e2e.test_push import DEVICE, PUSH, Company, company
-from tests.nodes.load import Load, handshakes
+from tests.nodes.load import handshakes, talking
 from tests.store.redis_server import RedisServer
 from tests.web.conftest import until
 
@@ -45,46 +45,34 @@ async def stored(config: Path) -> AsyncIterator[Store]:
 async def test_workers_that_are_killed_cost_nothing(
     server: Server, config: Path
 ) -> None:
-    tokens = [agent_token(f"agent-{n}", f"Agent {n}") for n in range(4)]
-    talk = Load(server.url, APPS, tokens)
-    async with stored(config) as store:
-        try:
-            await talk.begin()
-            for pid in workers_of(server):
-                await talk.more(300)
-                os.kill(pid, signal.SIGKILL)
-                await talk.more(300)
-                await until(lambda: len(workers_of(server)) == COUNT)
-            await talk.stop()
-            await talk.check(store)
-        finally:
-            await talk.vanish()
-    assert [handshakes(app.bayeux) for app in talk.apps] == [1] * APPS
-    assert set(talk.absences().values()) <= {1}
-    assert talk.failures > 0
+    async with stored(config) as store, talking(server.url) as talk:
+        for pid in workers_of(server):
+            await talk.more(300)
+            os.kill(pid, signal.SIGKILL)
+            await talk.more(300)
+            await until(lambda: len(workers_of(server)) == COUNT)
+        await talk.stop()
+        await talk.check(store)
+        assert [handshakes(app.bayeux) for app in talk.apps] == [1] * APPS
+        assert set(talk.absences().values()) <= {1}
+        assert talk.failures > 0
 
 
 @pytest.mark.slow
 async def test_workers_that_are_replaced_fail_no_request(
     server: Server, config: Path
 ) -> None:
-    tokens = [agent_token(f"agent-{n}", f"Agent {n}") for n in range(4)]
-    talk = Load(server.url, APPS, tokens)
-    async with stored(config) as store:
-        try:
-            await talk.begin()
-            for pid in workers_of(server):
-                await talk.more(200)
-                os.kill(pid, signal.SIGTERM)
-                await until(lambda pid=pid: pid not in workers_of(server), 10.0)
-                await until(lambda: len(workers_of(server)) == COUNT)
+    async with stored(config) as store, talking(server.url) as talk:
+        for pid in workers_of(server):
             await talk.more(200)
-            await talk.stop()
-            await talk.check(store)
-        finally:
-            await talk.vanish()
-    assert talk.failures == talk.repeated() == 0
-    assert talk.absences() == {}
+            os.kill(pid, signal.SIGTERM)
+            await until(lambda pid=pid: pid not in workers_of(server), 10.0)
+            await until(lambda: len(workers_of(server)) == COUNT)
+        await talk.more(200)
+        await talk.stop()
+        await talk.check(store)
+        assert talk.failures == talk.repeated() == 0
+        assert talk.absences() == {}
 
 
 async def test_an_absence_is_told_once_and_pushed_once(
