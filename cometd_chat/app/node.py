@@ -117,9 +117,9 @@ class Node:
         await compare()
         await stack.enter_async_context(repeated(COMPARE_PERIOD, compare))
         cluster = await stack.enter_async_context(self._chat.shared())
-        renewing = repeated(config.bayeux.max_interval / 4, cluster.renew)
+        renewing = repeated(config.bayeux.max_interval / 4, cluster.custody.renew)
         await stack.enter_async_context(renewing)
-        await stack.enter_async_context(repeated(NOTE_PERIOD, cluster.note))
+        await stack.enter_async_context(repeated(NOTE_PERIOD, cluster.custody.note))
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> str:
         """Serve the port; return the address as clients write it."""

@@ -126,7 +126,7 @@ class Chat:
     async def shared(self) -> AsyncIterator["Cluster"]:
         """Share the clients with the other nodes of the storage."""
         # Here, since nodes with a file need not have the extra with Redis' driver.
-        from cometd_chat.nodes.cluster import Here  # noqa: PLC0415 - has Redis
+        from cometd_chat.nodes.custody import Here  # noqa: PLC0415 - has Redis
         from cometd_chat.nodes.joining import joined  # noqa: PLC0415 - has Redis
         from cometd_chat.store.redis_url import parse  # noqa: PLC0415 - has Redis
 

@@ -9,7 +9,8 @@ from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_servers import Router
 from cometd_chat.store.redis_topology import Servers
 
-from .cluster import Cluster, Here
+from .cluster import Cluster
+from .custody import Here
 from .directory import Directory
 from .hub import Hub
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.nodes.cluster import BUSY
+from cometd_chat.nodes.custody import BUSY
 from tests import ways
 from tests.clients.agent import CHANNEL, AgentClient
 from tests.clients.pair import Pair

@@ -36,5 +36,5 @@ async def test_what_an_agent_has_confirmed_is_noted(pair: Pair) -> None:
         cursor = node._chat.delivery.cursors(agent.client_id)[app.session_id]
         await until(lambda: cursor.acked == last)
         assert await noted() != [last]
-        await cluster.note()
+        await cluster.custody.note()
         assert await noted() == [last]

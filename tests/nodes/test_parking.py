@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from cometd_chat.app import Node
-from cometd_chat.nodes.cluster import LARGEST_PARCEL
 from cometd_chat.nodes.directory import Directory
 from cometd_chat.nodes.hub import Asked, Hub, Reply
+from cometd_chat.nodes.moves import LARGEST_PARCEL, Moves
 from cometd_chat.store import StoreUnavailableError
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, UnexpectedStatusError
@@ -17,13 +17,17 @@ from tests.web.conftest import until
 EVENT = b'{"channel":"/news","data":"%s"}'
 
 
+def moves_of(node: Node) -> Moves:
+    return cluster_of(node).moves
+
+
 class Failing:
     """A directory that cannot park a client so many times."""
 
     def __init__(self, node: Node, times: int) -> None:
-        self._directory: Directory = cluster_of(node)._directory
+        self._directory: Directory = moves_of(node)._directory
         self.left = times
-        cluster_of(node)._directory = self  # type: ignore[assignment] # it has all that is asked for
+        moves_of(node)._directory = self  # type: ignore[assignment] # it has all that is asked for
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._directory, name)
@@ -39,9 +43,9 @@ class Forgetful:
     """An application that cannot read what a client needs, once."""
 
     def __init__(self, node: Node) -> None:
-        self._application = cluster_of(node)._application
+        self._application = moves_of(node)._application
         self._unread = True
-        cluster_of(node)._application = self  # type: ignore[assignment] # as above
+        moves_of(node)._application = self  # type: ignore[assignment] # as above
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._application, name)
@@ -57,8 +61,8 @@ class Misled:
     """A hub whose answers go astray."""
 
     def __init__(self, node: Node) -> None:
-        self._hub: Hub = cluster_of(node)._hub
-        cluster_of(node)._hub = self  # type: ignore[assignment] # as above
+        self._hub: Hub = moves_of(node)._hub
+        moves_of(node)._hub = self  # type: ignore[assignment] # as above
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._hub, name)
@@ -71,9 +75,9 @@ class Noting:
     """A directory that notes what it is asked for."""
 
     def __init__(self, node: Node) -> None:
-        self._directory = cluster_of(node)._directory
+        self._directory = moves_of(node)._directory
         self.asked: list[str] = []
-        cluster_of(node)._directory = self  # type: ignore[assignment] # as above
+        moves_of(node)._directory = self  # type: ignore[assignment] # as above
 
     def __getattr__(self, name: str) -> object:
         method = getattr(self._directory, name)
@@ -123,7 +127,7 @@ async def test_a_node_that_stops_sees_off_who_is_leaving_already(pair: Pair) -> 
         failing = Failing(first, 1_000_000)
         client.url = f"{second.url}/cometd"
         polling = asyncio.create_task(client.connect(advice={"timeout": 0}))
-        await until(lambda: cluster_of(first)._leaving)
+        await until(lambda: moves_of(first)._leaving)
         closing = asyncio.create_task(cluster_of(first).close())
         assert not (await asyncio.wait([closing], timeout=0.1))[0]
         failing.left = 0
@@ -141,9 +145,9 @@ async def test_a_client_that_was_taken_meanwhile_is_offered_no_more(
         failing = Failing(first, 1_000_000)
         client.url = f"{second.url}/cometd"
         assert (await client.connect(advice={"timeout": 0}))["successful"]
-        assert client.client_id in cluster_of(first)._leaving
+        assert client.client_id in moves_of(first)._leaving
         failing.left = 0
-        await until(lambda: not cluster_of(first)._leaving)
+        await until(lambda: not moves_of(first)._leaving)
         assert first._chat.server.client(client.client_id) is None
         assert (await client.connect(advice={"timeout": 0}))["successful"]
 
@@ -194,6 +198,6 @@ async def test_a_move_waits_for_the_directory_once_at_each_node(pair: Pair) -> N
         client.url = f"{second.url}/cometd"
         await client.connect(advice={"timeout": 0})
         assert there.asked == ["park"]
-        await until(lambda: not cluster_of(second)._taking_up)
+        await until(lambda: not moves_of(second)._taking_up)
         assert here.asked == ["find", "take_up"]  # nobody waits for the last
-        assert cluster_of(second)._certain(client.client_id)
+        assert cluster_of(second).custody.certain(client.client_id)

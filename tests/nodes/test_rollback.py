@@ -25,7 +25,7 @@ async def client(pair: Pair) -> AsyncIterator[BayeuxClient]:
     async with BayeuxClient(f"{first.url}/cometd") as made:
         await made.handshake()
         await made.connect(advice={"timeout": 0})
-        cluster_of(first)._owned[made.client_id].number += 5
+        cluster_of(first).custody._owned[made.client_id].number += 5
         yield made
 
 
@@ -42,9 +42,9 @@ async def test_a_client_that_was_taken_is_looked_up(
     first, second = map(cluster_of, pair.nodes)
     name = client.client_id
     assert await second._directory.claim(name, 1)
-    assert first._certain(name)
+    assert first.custody.certain(name)
     second._hub.hint("taken", to_bytes(Want(client_id=name, number=1)))
-    await until(lambda: not first._certain(name))
+    await until(lambda: not first.custody.certain(name))
     assert await owner(first, name) == second._hub.node
     assert (await client.connect(advice={"timeout": 0}))["successful"]
     assert await owner(first, name) == first._hub.node

@@ -67,7 +67,7 @@ async def test_a_connect_that_a_goodbye_overtakes_is_told_to_stop(pair: Pair) ->
     async with BayeuxClient(f"{first.url}/cometd", {"gms_user": "cleo"}) as client:
         await client.handshake()
         await client.connect(advice={"timeout": 0})
-        here = cluster_of(second)
+        here = cluster_of(second).moves
         here._directory = Overtaken(  # type: ignore[assignment] # as above
             here._directory, first
         )
@@ -86,9 +86,9 @@ async def test_a_publish_leaves_the_client_where_it_polls(pair: Pair) -> None:
         there, here = cluster_of(first), cluster_of(second)
         client = first._chat.server.client(agent.client_id)
         assert client
-        assert await there._park(client)
+        assert await there.moves._park(client)
         slow = Slow(here._directory, agent, agent.url)
-        here._directory = slow  # type: ignore[assignment] # it has all that is asked for
+        here._directory = here.moves._directory = slow  # type: ignore[assignment] # it has all that is asked for
         agent.url = f"{second.url}/cometd"
         reply = await agent.publish("/service/agent", {"operation": "listChats"})
         assert reply["successful"]
