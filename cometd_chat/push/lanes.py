@@ -71,12 +71,14 @@ class Lane:
         return job.attempts > 0 and known
 
     def wait(self, retry: Retry, job: Job, until: float, now: float) -> None:
-        """Let all that the service spoke of wait until then."""
+        """Let all that the service spoke of wait: a device until its push is tried
+        again, a provider as long as the service said, for many pushes wait with it."""
         match retry.scope:
             case Scope.DEVICE:
                 self._hold(job.device.id, until, now)
             case Scope.PROVIDER:
-                self.closed_until = max(self.closed_until, until)
+                closed_until = now + (retry.after or 0.0)
+                self.closed_until = max(self.closed_until, closed_until)
             case Scope.PUSH:
                 pass
 

@@ -86,8 +86,9 @@ def test_too_many_doubtful_deaths_are_a_fault_of_our_own() -> None:
 
 def test_a_service_that_wants_no_more_of_anybody_gets_none_for_a_while() -> None:
     lane = Lane()
-    lane.wait(Retry("slow down", scope=Scope.PROVIDER), job(), 60.0, 0.0)
-    lane.wait(Retry("slow down", scope=Scope.PROVIDER), job(), 50.0, 0.0)
+    for after in (60.0, 50.0):
+        retry = Retry("slow down", after=after, scope=Scope.PROVIDER)
+        lane.wait(retry, job(), 3600.0, 0.0)
     assert lane.room(59.0) == 0
     assert lane.room(60.0) == AT_ONCE
 

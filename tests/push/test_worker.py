@@ -388,6 +388,19 @@ async def test_a_provider_that_wants_no_more_gets_none_for_a_while(
     assert sorted(here.sender.devices) == ["first", "first", "second"]
 
 
+async def test_how_long_one_push_has_waited_does_not_close_its_provider_for_longer(
+    here: Office,
+) -> None:
+    too_many = Retry("too many tokens", after=60.0, scope=Scope.PROVIDER)
+    here.sender.say["old"] = [Retry("busy")] * 8 + [too_many, Delivered()]
+    await pushed(here, "old")
+    while len(here.sender.sent) < 9:
+        await here.wait(60)
+    await pushed(here, "new")
+    await here.wait(60)
+    assert here.sender.devices[9:] == ["new"]
+
+
 async def test_a_provider_that_fails_gets_one_push_at_a_time_until_one_succeeds(
     here: Office,
 ) -> None:
