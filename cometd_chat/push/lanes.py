@@ -28,6 +28,10 @@ MOST_HELD = 10_000
 """Devices that wait because their service said so; those whose time is over make way
 for further ones."""
 
+MOST_DOUBTED = 10_000
+"""Pushes whose device was called dead, though the fault may be ours, that are
+remembered; a forgotten one has to be said twice again."""
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
@@ -38,6 +42,7 @@ class Lane:
     closed_until: float = 0.0
     _failures: int = 0
     _doubtful: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLE))
+    _doubted: dict[str, int] = field(default_factory=dict)
     _held: dict[str, float] = field(default_factory=dict)
 
     def room(self, now: float) -> int:
@@ -47,20 +52,26 @@ class Lane:
         most = 1 if self._failures >= FAILING else AT_ONCE
         return max(0, most - len(self.running))
 
-    def note(self, job: Job, outcome: Outcome) -> None:
-        """Note what became of a push."""
+    def note(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+        """Note what became of jobs that were sent as one push."""
         if not isinstance(outcome, Retry):
             self._failures = 0
         elif outcome.scope is Scope.PUSH:
             self._failures += 1
-        if isinstance(outcome, Delivered):
-            self._held.pop(job.device.id, None)
-        if not job.attempts:  # a device that is tried again is still one device
-            dead = isinstance(outcome, DeadDevice) and outcome.doubtful
-            self._doubtful.append(dead)
+        match outcome:
+            case Delivered():
+                self._doubtful.append(False)
+                if len(jobs) == 1:  # or more may have gathered than was lent at once
+                    self._held.pop(jobs[0].device.id, None)
+            case DeadDevice(doubtful=True):
+                self._doubt(jobs[-1])
+            case DeadDevice():
+                self._doubtful.append(False)
+            case _:
+                pass  # says nothing of the device
 
     def believes(self, job: Job, dead: DeadDevice) -> bool:
-        """Tell whether the device is dead indeed.
+        """Tell whether the device is dead indeed, as was noted before.
 
         Where the fault may be ours, this is said twice, and of few devices only.
         """
@@ -68,7 +79,7 @@ class Lane:
             return True
         count = len(self._doubtful)
         known = count >= ENOUGH and sum(self._doubtful) <= SPIKE * count
-        return job.attempts > 0 and known
+        return self._doubted.get(job.id, 0) > 1 and known
 
     def wait(self, retry: Retry, job: Job, until: float, now: float) -> None:
         """Let all that the service spoke of wait: a device until its push is tried
@@ -99,6 +110,14 @@ class Lane:
             name = (job.session_id, device) if gathers else (job.id,)
             found.setdefault(name, []).append(job)
         return [sorted(batch, key=_loudness) for batch in found.values()]
+
+    def _doubt(self, job: Job) -> None:
+        said = self._doubted.pop(job.id, 0)
+        if not said:  # a device that is tried again is still one device
+            self._doubtful.append(True)
+        self._doubted[job.id] = said + 1
+        if len(self._doubted) > MOST_DOUBTED:
+            del self._doubted[next(iter(self._doubted))]
 
     def _hold(self, device_id: str, until: float, now: float) -> None:
         if len(self._held) >= MOST_HELD:

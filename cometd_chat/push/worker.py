@@ -298,7 +298,7 @@ class PushWorker:
     async def _settle(self, lane: Lane, jobs: Sequence[Job], outcome: Outcome) -> None:
         """Do what the outcome means for jobs that were sent as one push."""
         now, sent = self._clock.time(), jobs[-1]
-        lane.note(sent, outcome)
+        lane.note(jobs, outcome)
         match outcome:
             case Delivered():
                 await self._finish(jobs, now)

@@ -1,8 +1,26 @@
 """How much a provider is given to do, and when devices are called dead."""
 
+import pytest
+
 from cometd_chat.model import Device, Job
-from cometd_chat.push import DeadDevice, Delivered, Retry, Scope
-from cometd_chat.push.lanes import AT_ONCE, ENOUGH, FAILING, MOST_HELD, SAMPLE, Lane
+from cometd_chat.push import (
+    DeadDevice,
+    Delivered,
+    Dropped,
+    Misconfigured,
+    Outcome,
+    Retry,
+    Scope,
+)
+from cometd_chat.push.lanes import (
+    AT_ONCE,
+    ENOUGH,
+    FAILING,
+    MOST_DOUBTED,
+    MOST_HELD,
+    SAMPLE,
+    Lane,
+)
 
 BAD = DeadDevice("bad token", doubtful=True)
 
@@ -36,18 +54,18 @@ def job(
 def test_failures_in_a_row_leave_room_for_one_at_a_time() -> None:
     lane = Lane()
     for _ in range(FAILING - 1):
-        lane.note(job(), Retry("no answer"))
+        lane.note([job()], Retry("no answer"))
     assert lane.room(0.0) == AT_ONCE
-    lane.note(job(1), Retry("no answer"))
+    lane.note([job(1)], Retry("no answer"))
     assert lane.room(0.0) == 1
-    lane.note(job(), Delivered())
+    lane.note([job()], Delivered())
     assert lane.room(0.0) == AT_ONCE
 
 
 def test_a_device_that_gets_too_much_is_no_failure_of_its_provider() -> None:
     lane = Lane()
     for _ in range(FAILING):
-        lane.note(job(), TOO_MUCH)
+        lane.note([job()], TOO_MUCH)
     assert lane.room(0.0) == AT_ONCE
 
 
@@ -63,25 +81,55 @@ def test_what_leaves_no_doubt_is_believed_at_once() -> None:
 
 def test_a_doubtful_death_is_believed_only_among_enough_good_ones() -> None:
     lane = Lane()
-    for _ in range(ENOUGH - 1):
-        lane.note(job(), Delivered())
-    assert not lane.believes(job(1), BAD)
-    lane.note(job(), BAD)
-    assert lane.believes(job(1), BAD)
-    assert not lane.believes(job(), BAD), "not at the first time"
-    lane.note(job(1), BAD)
-    assert lane.believes(job(1), BAD), "one device counts once"
+    for _ in range(ENOUGH - 2):
+        lane.note([job()], Delivered())
+    for _ in range(2):
+        lane.note([job()], BAD)
+    assert not lane.believes(job(), BAD), "among too few"
+    lane.note([job(position=2)], Delivered())
+    assert lane.believes(job(), BAD)
+    lane.note([job(position=2)], BAD)
+    assert not lane.believes(job(position=2), BAD), "not at the first time"
 
 
 def test_too_many_doubtful_deaths_are_a_fault_of_our_own() -> None:
     lane = Lane()
     for _ in range(SAMPLE):
-        lane.note(job(), Delivered())
-    for _ in range(SAMPLE // 5):
-        lane.note(job(), BAD)
-    assert lane.believes(job(1), BAD)
-    lane.note(job(), BAD)
-    assert not lane.believes(job(1), BAD)
+        lane.note([job()], Delivered())
+    for number in range(SAMPLE // 5):
+        for _ in range(2):  # one device counts once
+            lane.note([job(position=number + 1)], BAD)
+    assert lane.believes(job(), BAD)
+    lane.note([job(position=99)], BAD)
+    assert not lane.believes(job(), BAD)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Retry("busy"), Misconfigured("bad key"), Dropped("too large")],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_says_nothing_of_a_device_makes_no_death_certain(outcome: Outcome) -> None:
+    lane = Lane()
+    for _ in range(SAMPLE):
+        lane.note([job()], outcome)
+    for _ in range(2):
+        lane.note([job()], BAD)
+    assert not lane.believes(job(), BAD)
+    for _ in range(SAMPLE):
+        lane.note([job()], DeadDevice("gone"))
+    assert lane.believes(job(), BAD)
+
+
+def test_of_many_doubtful_deaths_the_newest_are_remembered() -> None:
+    lane = Lane()
+    for position in (*range(MOST_DOUBTED), 1, MOST_DOUBTED):
+        lane.note([job(position=position)], BAD)
+    for _ in range(SAMPLE):
+        lane.note([job(position=2)], Delivered())
+    assert lane.believes(job(position=1), BAD)
+    lane.note([job(position=0)], BAD)
+    assert not lane.believes(job(position=0), BAD)
 
 
 def test_a_service_that_wants_no_more_of_anybody_gets_none_for_a_while() -> None:
@@ -109,9 +157,11 @@ def test_what_gathers_for_a_device_that_was_held_is_one_push_for_each_chat() -> 
     lane.wait(TOO_MUCH, first, 60.0, 0.0)
     gathered = [[badge, first, second, third], [other], [tablet]]
     assert lane.batches(jobs) == gathered
-    lane.note(third, TOO_MUCH)
+    lane.note([third], TOO_MUCH)
     assert lane.batches(jobs) == gathered
-    lane.note(third, Delivered())
+    lane.note([first, second], Delivered())
+    assert lane.batches(jobs) == gathered, "there may be more"
+    lane.note([third], Delivered())
     assert lane.batches(jobs) == [[one] for one in jobs]
 
 

@@ -308,6 +308,31 @@ async def test_of_many_doubtful_deaths_none_is_believed(
     assert len(here.sender.sent) == 4 * 30
 
 
+async def test_what_waited_for_our_own_fault_is_not_said_again(here: Office) -> None:
+    """First Apple takes no key of ours, then a key of the wrong environment."""
+    names = [f"p{number}" for number in range(30)]
+    for name in names:
+        here.sender.say[name] = [Misconfigured("bad key"), BAD]
+    sessions = await pushed(here, *names)
+    for _ in range(6):
+        await here.wait(60)
+    assert here.sender.devices.count("p0") > 2
+    assert await lost(here, sessions) == 0
+
+
+async def test_a_try_that_failed_otherwise_does_not_make_a_death_certain(
+    here: Office,
+) -> None:
+    await pushed(here, *(f"good{n}" for n in range(20)))
+    here.sender.say["alone"] = [Retry("busy"), BAD]
+    sessions = await pushed(here, "alone")
+    await here.wait(10)
+    assert here.sender.devices.count("alone") == 2
+    assert await lost(here, sessions) == 0
+    await here.wait(60)
+    assert await lost(here, sessions) == 1
+
+
 async def test_a_push_to_a_device_that_was_registered_anew_is_sent_again(
     here: Office,
 ) -> None:
@@ -356,6 +381,19 @@ async def test_what_gathered_is_sent_as_one_push_until_that_succeeds(
     await here.wait(600)
     assert here.sender.texts == [["one"], ["one", "two"], ["one", "two", "three"]]
     assert [push.position for push in await here.store.sent_pushes(session.id)] == [5]
+
+
+async def test_more_may_gather_than_is_sent_at_once(here: Office) -> None:
+    session, ann = await here.away("phone")
+    too_much = Retry("slow down", after=600.0, scope=Scope.DEVICE)
+    here.sender.say["phone"] = [too_much, Delivered()]
+    texts = [f"text {number}" for number in range(2 * AT_ONCE)]
+    for text in texts:
+        await says(ann, session, text)
+        await here.wait(1)
+    await here.wait(600)
+    await here.wait(1)
+    assert here.sender.texts == [texts[:1], texts[:AT_ONCE], texts[AT_ONCE:]]
 
 
 async def test_of_what_gathered_only_what_cannot_be_read_is_dropped(
