@@ -28,7 +28,7 @@ def service_of(subscription: str, further: Sequence[str]) -> str:
     """
     try:
         host = urlsplit(_decode(subscription).endpoint).hostname or ""
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return ""
     return next((name for name in (*SERVICES, *further) if _is(host, name)), "")
 

@@ -142,7 +142,7 @@ def parsed(text: str) -> Subscription:
     """Return the subscription in `text`; raise ValueError if it cannot be used."""
     try:
         subscription = msgspec.json.decode(text, type=Subscription)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise ValueError("not a subscription") from None
     URL(subscription.endpoint).origin()
     point = _decoded(subscription.keys.p256dh)

@@ -399,6 +399,13 @@ def test_each_push_service_of_browsers_has_a_queue_of_its_own(
     assert job.provider == sender
 
 
+@pytest.mark.parametrize("depth", [900, 200_000])
+def test_a_subscription_of_any_depth_costs_no_other_device_its_push(depth: int) -> None:
+    name = f'{{"endpoint": "https://fcm.googleapis.com/x", "a": {"[" * depth}'
+    found = made(Device(id=name, type="webpush"), Device(id="1", type="ios"))
+    assert [job.provider for job in found] == ["webpush:main", "apns:main"]
+
+
 def test_a_push_that_waits_for_the_morning_lives_a_day_from_then() -> None:
     """However long the quiet hours are."""
     (job,) = made(Device(id="1", type="ios", quiet="22:13-22:12"))

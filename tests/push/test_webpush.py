@@ -212,6 +212,7 @@ async def test_what_a_status_means(
         "not json",
         "half \ud83d",
         "[]",
+        '{"a":' + "[" * 200_000,
         "{}",
         '{"endpoint": "https://x.push.apple.com/"}',
         '{"endpoint": 5, "keys": {"p256dh": "", "auth": ""}}',
