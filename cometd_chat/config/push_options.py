@@ -237,7 +237,7 @@ class ProviderOptions:
         "Number on the app's icon; without it, the unread entries.",
         name="apple.badge",
         example="1",
-        used_by="all",
+        used_by="ios, fcm, customhttp, webpush, comet",
     )
     apple_sound: str = option(
         TEXT,
@@ -260,7 +260,7 @@ class ProviderOptions:
         "Category of the alert, by which the app knows its buttons.",
         name="apple.category",
         example="CHAT",
-        used_by="ios, customhttp (signed), webpush",
+        used_by="ios, fcm (iPhones), customhttp (signed), webpush",
     )
     apple_thread_id: str = option(
         TEXT,
@@ -268,7 +268,7 @@ class ProviderOptions:
         "Group of alerts that lie together; empty is one group for each chat.",
         name="apple.thread-id",
         example="support",
-        used_by="ios, customhttp (signed), webpush",
+        used_by="ios, fcm (iPhones), customhttp (signed), webpush",
     )
     apple_mutable_content: bool = option(
         BOOLEAN,
@@ -321,7 +321,7 @@ class ProviderOptions:
         "Title of the notification.",
         name="fcm.title",
         example="Shop",
-        used_by="fcm, customhttp (signed), webpush, comet",
+        used_by="fcm, customhttp (signed), webpush",
     )
     fcm_body: str = option(
         TEXT,

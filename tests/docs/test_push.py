@@ -11,17 +11,20 @@ import pytest
 from aiohttp import ClientSession
 
 from cometd_chat.app import Node
-from cometd_chat.config import ServiceOptions
-from cometd_chat.config.places import FILE
+from cometd_chat.config import ServiceOptions, loads
+from cometd_chat.config.kinds import SECRET
+from cometd_chat.config.places import FILE, URL
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.table import Option, rows
 from cometd_chat.gms import v2
-from cometd_chat.model import Device
+from cometd_chat.model import Device, Entry, EntryKind, Role, Session
 from cometd_chat.push import Line, Notification, lanes, worker
+from cometd_chat.push.compose import Occasion, compose, receivers
 from cometd_chat.push.payloads import (
     apns_payload,
     fcm_message,
     gms_webhook_body,
+    preview,
     signed_webhook_body,
     web_push_body,
 )
@@ -149,6 +152,69 @@ def test_every_option_of_pushes_has_an_example_that_is_allowed(
     value = option.kind.parse(option.example)
     assert option.example
     assert value != option.default
+
+
+SHOWN = [
+    option
+    for option in rows(ProviderOptions)
+    if option.name.split(".")[0] in {"apple", "android", "fcm", "customhttp"}
+    and option.kind not in {FILE, SECRET, URL}
+    and not option.useless
+]
+"""Options that change what a device gets."""
+
+USERS = {
+    "ios": "ios",
+    "fcm": "fcm",
+    "customhttp": "customhttp",
+    "customhttp (signed)": "customhttp",
+    "webpush": "webpush",
+    "httpcb": "httpcb",
+    "comet": "comet",
+}
+"""Types of devices by what the table calls them."""
+
+
+def sent_with(options: str, user: str) -> tuple[bytes, str]:
+    """Return what such a device gets with these options of its provider."""
+    kind = USERS[user]
+    loaded = loads(f"[push]\npushEnabled = {kind}\n{options}")
+    assert loaded.config is not None
+    session = Session(
+        id="c",
+        key="k",
+        service="s",
+        created_at=0.0,
+        devices=(Device(id="d", type=kind),),
+    )
+    entry = Entry(
+        kind=EntryKind.MESSAGE,
+        role=Role.AGENT,
+        participant=2,
+        nickname="Ann",
+        at=0.0,
+        text="hi",
+        position=3,
+    )
+    occasion = Occasion(session=session, entries=[entry], badge=2, now=0.0)
+    (to,) = receivers(loaded.config, session)
+    push = compose(loaded.config, {}, occasion, to)
+    family = "apns" if kind == "ios" else kind
+    signed = user.endswith("(signed)")
+    body = preview(family, to.device, push, now=0.0, signed=signed)
+    return body, push.collapse if kind == "ios" else ""
+
+
+@pytest.mark.parametrize("option", SHOWN, ids=lambda option: option.name)
+def test_the_table_says_who_uses_an_option(option: Option) -> None:
+    (row,) = re.findall(rf"^\| `{option.name}` \|.*", PAGE.read_text("utf-8"), re.M)
+    told = row.split(" | ")[4].replace(" (iPhones)", "").split(", ")
+    key = "apple.alertMessage.loc-key = K\n" if "loc-args" in option.name else ""
+    example = f"{key}{option.name} = {option.example}\n"
+    used = [user for user in USERS if sent_with(example, user) != sent_with(key, user)]
+    assert used == [
+        u for u in USERS if u in told or u.removesuffix(" (signed)") in told
+    ]
 
 
 def test_those_who_come_from_gms_are_told_what_has_no_effect() -> None:
