@@ -124,6 +124,11 @@ class Misconfigured:
 Outcome: TypeAlias = Delivered | Retry | DeadDevice | Dropped | Misconfigured
 
 
+class OptionsError(ValueError):
+    """Options with which a provider cannot work. The text is fit for logs: it names
+    options, and nothing that they hold."""
+
+
 class PushProvider(Protocol):
     """One push account: an APNs key, a Firebase project, a company's webhook."""
 

@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from cometd_chat.clock import Clock
 from cometd_chat.config.push_options import ProviderOptions
+from cometd_chat.push import OptionsError
 
 YOUNGEST_RENEWAL = 20 * 60
 """Apple refuses teams that sign tokens more often (TooManyProviderTokenUpdates)."""
@@ -38,8 +39,8 @@ OLDEST_USE = 50 * 60
 TlsContext: TypeAlias = Callable[[], ssl.SSLContext]
 
 
-class CredentialsError(ValueError):
-    """Credentials that cannot work. The text names options, never their secrets."""
+class CredentialsError(OptionsError):
+    """Credentials that cannot work."""
 
 
 class Signer(AuthorizationHeaderProvider):

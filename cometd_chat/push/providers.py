@@ -20,6 +20,7 @@ from . import (
     DeadDevice,
     Misconfigured,
     Notification,
+    OptionsError,
     Outcome,
     PushProvider,
     Retry,
@@ -166,7 +167,10 @@ class Providers:
             return _FACTORIES[family](module, options, self._clock)
         except ImportError as exc:
             log.error("pushes by %s need the extra `push`: %s", family, exc.name)
+        except OptionsError as exc:
+            log.error("pushes by %s: %s", family, exc)
         except (ValueError, OSError, RuntimeError) as exc:
+            # Without its words, which may be those of a secret.
             log.error("pushes by %s: %s", family, type(exc).__name__)
         return None
 
@@ -200,7 +204,7 @@ def _apns(module: Any, options: ProviderOptions, clock: Clock) -> PushProvider:
 
 def _fcm(module: Any, options: ProviderOptions, clock: Clock) -> PushProvider:
     if options.fcm_credentials_file is None:
-        raise ValueError("fcm.credentials_file is missing")
+        raise OptionsError("fcm.credentials_file is missing")
     provider: PushProvider = module.FcmProvider(
         options.fcm_credentials_file, clock=clock, endpoint=options.fcm_endpoint
     )
@@ -222,7 +226,7 @@ def _httpcb(module: Any, options: ProviderOptions, clock: Clock) -> PushProvider
 
 def _webpush(module: Any, options: ProviderOptions, clock: Clock) -> PushProvider:
     if options.webpush_vapid_key_file is None:
-        raise ValueError("webpush.vapid_key_file is missing")
+        raise OptionsError("webpush.vapid_key_file is missing")
     provider: PushProvider = module.WebPushProvider(
         options.webpush_vapid_key_file,
         subject=options.webpush_subject,

@@ -19,7 +19,14 @@ from yarl import URL
 from cometd_chat.clock import Clock
 from cometd_chat.config.check import SHORTEST_SIGNING_KEY
 from cometd_chat.model import Device
-from cometd_chat.push import DeadDevice, Delivered, Dropped, Notification, Outcome
+from cometd_chat.push import (
+    DeadDevice,
+    Delivered,
+    Dropped,
+    Notification,
+    OptionsError,
+    Outcome,
+)
 from cometd_chat.push.guard import Answer, Outbound, Reply, Rules, judge
 from cometd_chat.push.payloads import (
     PayloadTooLargeError,
@@ -68,7 +75,7 @@ class CustomHttpProvider:
 
     `secret` is base64, with or without `whsec_`; several of them, separated by
     spaces, sign each post several times, so that the receiver can change from one to
-    the next. User and password may stand in the URL. Raises ValueError for a URL or
+    the next. User and password may stand in the URL. Raises OptionsError for a URL or
     secret that cannot be used.
     """
 
@@ -154,7 +161,7 @@ def _own(address: URL) -> Rules:
     """The rules for the admin's own address: only this one, but wherever it is."""
     authority = address.host_port_subcomponent
     if address.scheme not in {"http", "https"} or not authority:
-        raise ValueError("customhttp.url must be an http or https address")
+        raise OptionsError("customhttp.url must be an http or https address")
     return Rules(
         hosts=(authority,),
         plain=True,
@@ -175,10 +182,10 @@ def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error:
-        raise ValueError("customhttp.secret must be base64") from None
+        raise OptionsError("customhttp.secret must be base64") from None
     if len(key) < SHORTEST_SIGNING_KEY:
         least = SHORTEST_SIGNING_KEY
-        raise ValueError(f"customhttp.secret must have {least} bytes or more")
+        raise OptionsError(f"customhttp.secret must have {least} bytes or more")
     return key
 
 

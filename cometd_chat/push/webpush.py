@@ -26,7 +26,13 @@ from yarl import URL
 
 from cometd_chat.clock import Clock
 from cometd_chat.model import Device
-from cometd_chat.push import DeadDevice, Dropped, Notification, Outcome
+from cometd_chat.push import (
+    DeadDevice,
+    Dropped,
+    Notification,
+    OptionsError,
+    Outcome,
+)
 from cometd_chat.push.guard import Outbound, judge
 from cometd_chat.push.payloads import PayloadTooLargeError, web_push_body
 from cometd_chat.push.verdicts import Verdict
@@ -79,8 +85,8 @@ class WebPushProvider:
     """Sends to browsers through their push services.
 
     `key_file` holds the private P-256 key in PEM, `subject` is where the services
-    reach the admin, `mailto:` or `https:`. Raises OSError or ValueError if they
-    cannot be used.
+    reach the admin, `mailto:` or `https:`. Raises OSError or OptionsError if
+    they cannot be used.
     """
 
     def __init__(
@@ -93,7 +99,9 @@ class WebPushProvider:
         try:
             self._proof("https://push.example")
         except VapidException:
-            raise ValueError("the subject must be a mailto: or https: URL") from None
+            raise OptionsError(
+                "webpush.subject must be a mailto: or https: URL"
+            ) from None
 
     async def send(self, device: Device, notification: Notification) -> Outcome:
         """Encrypt and post; see `PushProvider`."""
@@ -175,7 +183,9 @@ def _private_key(file: Path) -> EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(file.read_bytes(), password=None)
     except (TypeError, ValueError):
-        raise ValueError("the key file must hold a private key in PEM") from None
+        raise OptionsError(
+            "webpush.vapid_key_file holds no private key in PEM"
+        ) from None
     if not (isinstance(key, EllipticCurvePrivateKey) and key.curve.name == "secp256r1"):
-        raise ValueError("the key must be one of the curve P-256")
+        raise OptionsError("webpush.vapid_key_file holds no key of the curve P-256")
     return key

@@ -143,15 +143,41 @@ async def test_comet_without_a_server_is_misconfigured() -> None:
     assert isinstance(outcome, Misconfigured)
 
 
-@pytest.mark.parametrize("family", ["apns", "fcm", "customhttp", "webpush"])
+@pytest.mark.parametrize(
+    ("family", "told"),
+    [
+        ("apns", "apns.key_file or apple.keystore is needed"),
+        ("fcm", "fcm.credentials_file is missing"),
+        ("customhttp", "customhttp.url must be an http or https address"),
+        ("webpush", "webpush.vapid_key_file is missing"),
+    ],
+)
 async def test_without_options_nothing_is_sent_and_it_is_said(
-    family: str, caplog: pytest.LogCaptureFixture
+    family: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     providers = Providers(SetClock(), LiveConfig(config()))
     for _ in range(3):
         outcome = await providers.send(f"{family}:main", device("a"), notification())
         assert isinstance(outcome, Misconfigured)
-    assert caplog.text.count(f"pushes by {family}") == 1
+    assert caplog.text.count(f"pushes by {family}: {told}") == 1
+    await providers.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "option"),
+    [("apns", "apns.key_file"), ("webpush", "webpush.vapid_key_file")],
+)
+async def test_of_a_file_that_is_no_key_the_option_is_told_and_no_word_of_it(
+    family: str, option: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("hush")
+    ids = "apns.key_id = KEY0000001\napns.team_id = TEAM000001\n"
+    live = LiveConfig(config(more=f"{ids}{option} = {tmp_path / 'file'}\n"))
+    providers = Providers(SetClock(), live)
+    outcome = await providers.send(f"{family}:main", device("a"), notification())
+    assert isinstance(outcome, Misconfigured)
+    assert f"pushes by {family}: {option} holds no private key" in caplog.text
+    assert "hush" not in caplog.text
     await providers.close()
 
 
