@@ -48,7 +48,7 @@ class RestDevices:
         """Deregister a device, or all; nothing queued for it is sent afterwards."""
         asked = await self._parameters(call)
         session = await self._addressed(call, asked)
-        device_id = asked.get("push_notification_deviceid") or asked.get("uuid")
+        device_id = asked.get("uuid") or asked.get("push_notification_deviceid")
         await self._customers.deregister(session, device_id)
         return Reply(204)
 

@@ -244,6 +244,23 @@ async def test_devices_have_an_address_in_version_2_too(
         assert company[0].told == [["told"]]
 
 
+async def test_a_device_is_deregistered_by_the_words_that_registered_it(
+    base: str, node: Node, agent: AgentClient
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app:
+        await app.start(userDisplayName="Cleo")
+        device = f"{base}/1/service/{app.service_id}/device"
+        form = {**DEVICE, "uuid": "opaque"}
+        async with ClientSession(headers=app.headers) as http:
+            async with http.put(device, data=form) as response:
+                assert response.status == 204
+            (known,) = (await node.store.get(app.session_id)).devices
+            assert known.id == "opaque"
+            async with http.delete(device, data=form) as response:
+                assert response.status == 204
+        assert (await node.store.get(app.session_id)).devices == ()
+
+
 async def told(url: str, **form: str) -> int:
     async with ClientSession() as http, http.post(url, data=form) as response:
         return response.status
