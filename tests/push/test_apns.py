@@ -149,6 +149,7 @@ OUTCOMES: list[tuple[int, str, dict[str, Any], Outcome]] = [
         {},
         Retry("TooManyProviderTokenUpdates", 60, Scope.PROVIDER),
     ),
+    (429, "SomethingNew", {}, Retry("SomethingNew", 60)),
     (500, "InternalServerError", {}, Retry("InternalServerError", 10)),
     (
         503,

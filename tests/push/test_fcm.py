@@ -168,6 +168,7 @@ OURS = Dropped("FCM: InvalidArgumentError")
         ),
         (raw(400, b"[]"), OURS),
         (fault(400, "FAILED_PRECONDITION"), Dropped("FCM: FailedPreconditionError")),
+        (fault(400, "OUT_OF_RANGE"), Dropped("FCM: OutOfRangeError")),
         (
             fault(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"),
             Retry("FCM: QuotaExceededError", 60.0),

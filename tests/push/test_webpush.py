@@ -188,6 +188,7 @@ async def test_a_full_push_fits_a_record(tmp_path: Path) -> None:
         (401, {}, DeadDevice(said(401), doubtful=True)),
         (403, {}, DeadDevice(said(403), doubtful=True)),
         (404, {}, DeadDevice(said(404))),
+        (408, {}, Retry(said(408))),
         (410, {}, DeadDevice(said(410))),
         (413, {}, Dropped(said(413))),
         (429, {"Retry-After": "30"}, Retry(said(429), 30.0)),
