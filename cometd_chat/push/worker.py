@@ -14,7 +14,7 @@ nothing from the others.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -136,7 +136,8 @@ class PushWorker:
             lane, now = self._lanes.setdefault(sender, Lane()), self._clock.time()
             if not (room := lane.room(now)):
                 continue
-            jobs = await self._store.claim_jobs(sender, now, LEASE, room)
+            lent = await self._store.claim_jobs(sender, now, LEASE, room)
+            jobs = await self._renewed(lent)
             badges = await self._badges(jobs)
             for batch in lane.batches(jobs):
                 badge = badges.get(batch[-1].session_id)
@@ -200,6 +201,21 @@ class PushWorker:
             found += [entry for entry in page if entry.notable]
             heard = page[-1].position
         return found
+
+    async def _renewed(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs with their devices as they are registered by now: the user
+        may have set quiet hours since."""
+        names = dict.fromkeys(job.session_id for job in jobs)
+        found = await asyncio.gather(
+            *map(self._store.get, names), return_exceptions=True
+        )
+        devices = {
+            (session.id, device.type, device.id): device
+            for session in found
+            if isinstance(session, Session)
+            for device in session.devices
+        }
+        return [_renewed(job, devices) for job in jobs]
 
     async def _badges(self, jobs: Sequence[Job]) -> dict[str, int]:
         """Count the badges of the jobs' sessions, for pushes may have waited long."""
@@ -333,6 +349,11 @@ class PushWorker:
         else:  # it was registered anew, or the fault may be ours
             pause = max(BREAK, _pause(job.attempts))
             await self._retry(jobs, self._clock.time() + pause)
+
+
+def _renewed(job: Job, devices: Mapping[tuple[str, str, str], Device]) -> Job:
+    name = (job.session_id, job.device.type, job.device.id)
+    return replace(job, device=devices.get(name, job.device))
 
 
 def _pause(attempts: int) -> float:

@@ -819,6 +819,20 @@ async def test_not_even_a_second_try_rings_in_the_quiet_hours(here: Office) -> N
     assert len(here.sender.sent) == 2
 
 
+async def test_quiet_hours_count_from_the_moment_they_are_set(here: Office) -> None:
+    """A push is under way, and its user goes to bed."""
+    here.clock.now = at("2024-06-01T22:30:00", "UTC")
+    session, ann = await here.away("phone")
+    here.sender.say["phone"] = [Retry("busy"), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    await here.gives(session, device("phone", quiet="22:00-07:00"))
+    await here.wait(3600)
+    assert len(here.sender.sent) == 1
+    await here.wait(8 * 3600)
+    assert here.sender.texts == [["one"], ["one"]]
+
+
 async def test_the_badge_is_that_of_the_moment_in_which_a_push_is_sent(
     here: Office,
 ) -> None:
@@ -840,11 +854,12 @@ async def test_who_comes_back_in_the_quiet_hours_is_not_woken(here: Office) -> N
 
 
 async def test_quiet_hours_that_are_lifted_end_at_once(here: Office) -> None:
-    here.clock.now = at("2024-06-01T23:00:00")
+    here.clock.now = at("2024-06-01T23:00:00", "UTC")
     session, ann = await here.away("phone")
     await here.gives(session, device("phone", quiet="22:00-07:00"))
     await says(ann, session, "one")
     await here.wait()
+    assert here.sender.sent == []
     await here.gives(session, device("phone"))
     await here.wait(1)
     assert here.sender.texts == [["one"]]
