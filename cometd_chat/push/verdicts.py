@@ -55,7 +55,7 @@ def seconds_until(text: str, now: float) -> float | None:
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone is in GMT, as all of HTTP's are.
     moment = date if date.tzinfo else date.replace(tzinfo=UTC)

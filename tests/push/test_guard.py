@@ -350,6 +350,7 @@ async def test_no_host_and_no_trust_are_told_without_the_url() -> None:
         ("Tue, 14 Nov 2023 22:14:20", 60.0),
         ("Tue, 14 Nov 2023 22:00:00 GMT", 0.0),
         ("Tue, 14 Nov 99999 22:00:00 GMT", None),
+        ("Tue, 14 Nov 99999999999 22:14:20 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
