@@ -79,6 +79,8 @@ def test(path: Path | None, service: str, **facts: str | bool) -> None:
     if facts["dry_run"]:
         click.echo(_shown(to[0], notification))
         return
+    if device.type == "comet":
+        raise click.ClickException("a client of CometD is reached by its server alone")
     sender, outcome = to[0].sender, asyncio.run(_sent(config, to[0], notification))
     if not isinstance(outcome, Delivered):
         raise click.ClickException(f"{sender}: {_told(outcome)} ({outcome.reason})")

@@ -106,6 +106,14 @@ async def test_of_a_device_that_nobody_serves_it_is_said_why(
     assert f"nobody serves this device: {why}" in err[-1]
 
 
+async def test_a_client_of_a_running_server_is_not_reached_from_outside(
+    tmp_path: Path,
+) -> None:
+    code, _, err = await tried(tmp_path, "http://127.0.0.1:9/", "--type", "comet")
+    assert code == 1
+    assert "reached by its server alone" in err[-1]
+
+
 async def shown(folder: Path) -> tuple[int, list[str], list[str]]:
     (folder / "chat.ini").write_text(f"[store]\nurl = sqlite:///{folder / 'chat.db'}\n")
     status, program = await run(
