@@ -25,7 +25,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def front(request: pytest.FixtureRequest) -> Iterator[bool]:
-    """The way into the servers of the test: all of them, but for long tests."""
+    """The way into the servers of the test; long tests leave one out."""
     redis = None
     if request.param == "nodes":
         redis = f"redis://{request.getfixturevalue('redis').address}/0"

@@ -16,10 +16,13 @@ import pytest
 from cometd_chat.app import Node
 from cometd_chat.chat import make_agent_token
 from cometd_chat.clock import Clock
-from cometd_chat.config import load
+from cometd_chat.config import Config, load
+from cometd_chat.store import Store
+from cometd_chat.store.opening import open_store
 from tests import ways
 from tests.clients.agent import AgentClient
 from tests.clients.pair import Pair
+from tests.clients.spread import Spread
 
 SECRET = "a secret of the tests, long enough for HS256"
 
@@ -89,11 +92,24 @@ def free_port() -> int:
 def new_node(path: Path, clock: Clock | None = None) -> Node | Pair:
     """Return a node with this configuration, or two where that is the way in; not
     started yet."""
+    config = _loaded(path)
+    return Node(config, clock) if ways.Way.store is None else Pair(config, clock)
+
+
+def _loaded(path: Path) -> Config:
     loaded = load(path, {})
     assert loaded.config is not None, [str(p) for p in loaded.problems]
-    if ways.Way.store is None:
-        return Node(loaded.config, clock)
-    return Pair(loaded.config, clock)
+    return loaded.config
+
+
+@contextlib.asynccontextmanager
+async def stored(path: Path) -> AsyncIterator[Store]:
+    """Open the store of servers with this configuration."""
+    store = await open_store(_loaded(path).store)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def agent_token(agent_id: str = "ann", name: str = "Ann", **claims: object) -> str:
@@ -101,10 +117,14 @@ def agent_token(agent_id: str = "ann", name: str = "Ann", **claims: object) -> s
 
 
 class ServerProcess:
-    """`cometd-chat serve` in a process of its own, on the same port each time."""
+    """`cometd-chat serve` in a process of its own, on the same port each time.
 
-    def __init__(self, config: Path) -> None:
+    That is the port of its configuration, if it is not given another one.
+    """
+
+    def __init__(self, config: Path, port: int | None = None) -> None:
         self._config = config
+        self._port = {} if port is None else {"COMETD_CHAT_SERVER__PORT": str(port)}
         self._process: asyncio.subprocess.Process | None = None
         self.url = ""
 
@@ -127,7 +147,7 @@ class ServerProcess:
             str(self._config),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "PYTHONWARNINGS": "error"},
+            env={**os.environ, "PYTHONWARNINGS": "error", **self._port},
         )
         log.close()
         assert self._process.stdout is not None
@@ -148,6 +168,46 @@ class ServerProcess:
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+
+class ServerProcesses:
+    """Two of them on one storage that live and die together, as one `ServerProcess`.
+
+    The proxy before them has the port of the configuration, and dies with them: or it
+    would answer for them that they are dead.
+    """
+
+    def __init__(self, config: Path) -> None:
+        ports = [free_port() for _ in range(2)]
+        self._processes = [ServerProcess(config, port) for port in ports]
+        self._spread = Spread(ports, _loaded(config).server.port)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
+    @property
+    def url(self) -> str:
+        return self._spread.url
+
+    async def start(self) -> None:
+        """Start both, and then the proxy."""
+        await asyncio.gather(*(process.start() for process in self._processes))
+        await self._spread.__aenter__()
+
+    async def kill(self) -> None:
+        """Kill all of them in the same moment."""
+        killing = [process.kill() for process in self._processes]
+        await asyncio.gather(*killing, self._spread.__aexit__())
+
+
+def new_server(path: Path) -> ServerProcess | ServerProcesses:
+    """Return a server in a process of its own, or two where that is the way in; not
+    started yet."""
+    return (ServerProcess if ways.Way.store is None else ServerProcesses)(path)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from tests.clients.cometd_js import CometdJs
 from tests.clients.raw import BayeuxClient, Json, UnexpectedStatusError, V1Chat
 from tests.web.transports import Mover, Way
 
-from .conftest import ServerProcess, agent_token, free_port
+from .conftest import agent_token, free_port, new_server
 from .nodes import (
     NEWS,
     AgentClient,
@@ -154,7 +154,6 @@ async def test_an_app_whose_sockets_are_refused_goes_on_by_long_polling(
 
 
 @pytest.mark.parametrize("transports", [LONG_POLLING, WEBSOCKET])
-@pytest.mark.one_node
 async def test_a_server_that_is_killed_in_the_middle_costs_nothing(
     tmp_path: Path, transports: list[str]
 ) -> None:
@@ -162,7 +161,7 @@ async def test_a_server_that_is_killed_in_the_middle_costs_nothing(
     the same position."""
     path = configured(tmp_path, port=free_port(), max_interval="60s")
     async with (
-        ServerProcess(path) as server,
+        new_server(path) as server,
         V1Chat(f"{server.url}/genesys", user="cleo") as chat,
     ):
         await chat.create_service()

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, TCPConnector
 from tests.clients.raw import V1App
 from tests.clients.ws import SocketClient
 
-from .conftest import ServerProcess, agent_token, free_port, write_config
+from .conftest import agent_token, free_port, new_server, write_config
 
 CROWD = 1000
 RATE = 200
@@ -72,7 +72,7 @@ async def test_a_crowd_that_comes_back_after_a_restart_is_spread_and_misses_noth
         "[bayeux]\n", f"[bayeux]\nhandshakes_per_second = {RATE}\n"
     )
     path.write_text(text, encoding="utf-8")
-    async with ServerProcess(path) as server:
+    async with new_server(path) as server:
         base = f"{server.url}/genesys"
         apps = [V1App(base) for _ in range(20)]
         for app in apps:

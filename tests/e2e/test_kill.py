@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import itertools
 import random
 import sqlite3
@@ -11,17 +12,19 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from tests import ways
 from tests.clients.raw import V1App
 
-from .conftest import ServerProcess, free_port, write_config
+from .conftest import free_port, new_server, stored, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_node]
+pytestmark = pytest.mark.slow
 
 ROUNDS = 5
 SENDERS = 32
 SESSIONS = 40
 SENDS_PER_ROUND = 4_200
-"""Acknowledged sends before each kill; five rounds make more than 20,000."""
+"""Acknowledged sends before each kill; five rounds make more than 20,000. For two
+nodes, which share the machine with their proxy, half of that."""
 
 
 @dataclass
@@ -79,7 +82,7 @@ async def test_no_acknowledged_send_is_lost_or_doubled_by_kill_9(
     config = write_config(tmp_path, port=free_port())
     ledger = Ledger()
     async with (
-        ServerProcess(config) as server,
+        new_server(config) as server,
         ClientSession(timeout=ClientTimeout(total=10)) as http,
     ):
         base = f"{server.url}/genesys"
@@ -99,13 +102,14 @@ async def test_no_acknowledged_send_is_lost_or_doubled_by_kill_9(
         for app in apps:
             await app.vanish()
         await server.kill()
-    check_transcripts(tmp_path / "chat.db", ledger)
-    assert ledger.count >= 20_000
+    check_file(tmp_path / "chat.db")
+    await check_transcripts(config, apps, ledger)
+    assert ledger.count >= 20_000 // ways.nodes()
 
 
 async def acknowledged(ledger: Ledger, senders: list[asyncio.Task[None]]) -> None:
     """Wait for as many more acknowledged sends as one round has."""
-    ledger.goal = ledger.count + SENDS_PER_ROUND
+    ledger.goal = ledger.count + SENDS_PER_ROUND // ways.nodes()
     ledger.enough.clear()
     waiting = asyncio.create_task(ledger.enough.wait())
     done, _ = await asyncio.wait(
@@ -132,20 +136,21 @@ async def everything_shown(apps: list[V1App], ledger: Ledger) -> None:
         assert expected.items() <= shown.items()
 
 
-def check_transcripts(path: Path, ledger: Ledger) -> None:
-    """Compare the file itself with what the server had promised."""
-    db = sqlite3.connect(path)
-    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    for key, expected in ledger.acknowledged.items():
-        rows = db.execute(
-            "SELECT e.position, e.text FROM entry e"
-            " JOIN session s ON s.number = e.session WHERE s.key = ?"
-            " ORDER BY e.position",
-            (key,),
-        ).fetchall()
-        assert [position for position, _ in rows] == list(range(1, len(rows) + 1))
-        stored = collections.Counter(text for _, text in rows if text)
-        assert set(stored.values()) <= {1}, "nothing is stored twice"
-        positions = {text: position for position, text in rows}
-        assert expected.items() <= positions.items()
-    db.close()
+def check_file(path: Path) -> None:
+    """Look at the file, if there is one, before anybody else opens it."""
+    if path.exists():
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def check_transcripts(config: Path, apps: list[V1App], ledger: Ledger) -> None:
+    """Compare what is stored with what the server had promised."""
+    async with stored(config) as store:
+        for app in apps:
+            entries = await store.read(app.session_id, 0, 100_000)
+            assert [e.position for e in entries] == list(range(1, len(entries) + 1))
+            counts = collections.Counter(e.text for e in entries if e.text)
+            assert set(counts.values()) <= {1}, "nothing is stored twice"
+            positions = {e.text: e.position for e in entries}
+            expected = ledger.acknowledged[app.service_id]
+            assert expected.items() <= positions.items()

@@ -3,19 +3,15 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from cometd_chat.config import load
-from cometd_chat.store import Store
-from cometd_chat.store.redis import RedisStore, parse
 from tests.cli.program import Server
 from tests.clients.agent import AgentClient
 from tests.clients.raw import V1App
-from tests.e2e.conftest import agent_token
+from tests.e2e.conftest import agent_token, stored
 from tests.e2e.test_push import DEVICE, PUSH, Company, company
 from tests.nodes.load import handshakes, talking
 from tests.store.redis_server import RedisServer
@@ -26,19 +22,6 @@ from .conftest import COUNT, workers_of, write
 __all__ = ["company"]  # a fixture
 
 APPS = 12
-
-
-@asynccontextmanager
-async def stored(config: Path) -> AsyncIterator[Store]:
-    """The store of the server with this configuration."""
-    options = load(config, {}).config
-    assert options is not None
-    servers = parse(options.store.url)
-    store = await RedisStore.open(servers, prefix=options.store.prefix)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @pytest.mark.slow
