@@ -10,15 +10,16 @@ from aiohttp import web
 
 from cometd_chat.push.lanes import AT_ONCE
 from cometd_chat.push.worker import LEASE
-from cometd_chat.store.sqlite import SqliteStore
+from cometd_chat.store import Store
+from tests import ways
 from tests.clients.raw import BayeuxClient
 from tests.clients.watched import Watched
 from tests.store.facts import answered, asks, new, phone
 
-from .conftest import ServerProcess, free_port, write_config
+from .conftest import free_port, new_server, stored, write_config
 from .test_push import PUSH
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_node]
+pytestmark = pytest.mark.slow
 
 PUSHES = 1000
 BEFORE = 300
@@ -48,16 +49,13 @@ class Company(Watched):
         return web.Response()
 
 
-async def fill(path: Path) -> None:
+async def fill(config: Path) -> None:
     """Make 1,000 chats whose customers are away and have missed a message."""
-    store = await SqliteStore.open(path)
-    try:
+    async with stored(config) as store:
         await asyncio.gather(*(missed(store, str(n)) for n in range(PUSHES)))
-    finally:
-        await store.close()
 
 
-async def missed(store: SqliteStore, name: str) -> None:
+async def missed(store: Store, name: str) -> None:
     device = phone(name, type="customhttp", provider="", debug=False)
     await store.create(new(name, service="at-once"))
     await store.append(name, [], transition=asks(device=device, comet=True))
@@ -88,10 +86,11 @@ async def test_all_pushes_are_sent_and_none_twice_but_those_in_flight(
     config = write_config(
         tmp_path, port=free_port(), offline_after="60s", more=PUSH.format(url=hook)
     )
-    await fill(tmp_path / "chat.db")
+    await fill(config)
+    at_once = AT_ONCE * ways.nodes()
     try:
-        async with ServerProcess(config) as server:
-            await company.wait_for(lambda: len(company.hung) == AT_ONCE, 60)
+        async with new_server(config) as server:
+            await company.wait_for(lambda: len(company.hung) == at_once, 60)
             told = {*company.answered, *company.hung}
             waiting = [n for n in map(str, range(PUSHES)) if f"phone-{n}" not in told]
             back = waiting[-BACK:]
@@ -100,16 +99,15 @@ async def test_all_pushes_are_sent_and_none_twice_but_those_in_flight(
             before, in_flight = company.answered.copy(), company.hung.copy()
             company.open.set()
             await server.start()
-            expected = PUSHES - BACK
             await company.wait_for(
-                lambda: len(set(company.answered)) == expected, LEASE + 60
+                lambda: len(set(company.answered)) == PUSHES - BACK, LEASE + 60
             )
     finally:
         await runner.cleanup()
     assert {f"phone-{name}" for name in back}.isdisjoint(company.answered)
-    assert len(company.hung) == AT_ONCE
+    assert len(company.hung) == at_once
     assert set(in_flight) <= set(company.answered[len(before) :])
     twice = [d for d, n in collections.Counter(company.answered).items() if n > 1]
     # Their answers were on the way, or not stored yet, when the server was killed.
-    assert len(twice) <= AT_ONCE
-    assert set(twice) <= set(before[-AT_ONCE:])
+    assert len(twice) <= at_once
+    assert set(twice) <= set(before[-at_once:])
