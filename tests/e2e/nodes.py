@@ -41,7 +41,8 @@ def make_node(path: Path, clock: Clock | None = None) -> Node | Pair:
     return new_node(path, clock)
 
 
-def _chats(node: Node | Pair) -> list[Chat]:
+def chats(node: Node | Pair) -> list[Chat]:
+    """Return the parts of the node, or of each of two."""
     return [n._chat for n in (node.nodes if isinstance(node, Pair) else [node])]
 
 
@@ -54,7 +55,7 @@ def known(node: Node | Pair, client_id: str) -> Client:
 
 def _find(node: Node | Pair, client_id: str) -> Client | None:
     """Return the client; None also while it is between two nodes."""
-    found = (chat.server.client(client_id) for chat in _chats(node))
+    found = (chat.server.client(client_id) for chat in chats(node))
     return next(filter(None, found), None)
 
 
@@ -70,13 +71,13 @@ async def silent(node: Node | Pair, client_id: str) -> None:
 
 def subscribers(node: Node | Pair, channel: str) -> set[str]:
     """Return the clients that hear this channel."""
-    found = [c.broadcast.subscriptions.matching(channel) for c in _chats(node)]
+    found = [c.broadcast.subscriptions.matching(channel) for c in chats(node)]
     return set().union(*found)
 
 
 async def holding(node: Node | Pair, client_id: str) -> None:
     """Wait until the server holds a connect of this client."""
-    await until(lambda: any(client_id in c.endpoint._held for c in _chats(node)))
+    await until(lambda: any(client_id in c.endpoint._held for c in chats(node)))
 
 
 async def answered(node: Node, client_id: str) -> None:

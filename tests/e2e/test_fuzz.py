@@ -13,15 +13,20 @@ from msgspec import Raw
 
 from cometd_chat import bayeux
 from cometd_chat.app import Node
+from cometd_chat.web.cometd import CometdEndpoint
 from cometd_chat.web.exchange import DISPLACED, Exchange
+from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, Json, V1Chat, is_event
 
 from .conftest import agent_token
-from .nodes import NEWS, configured, holding, make_node, publish
+from .nodes import NEWS, chats, configured, holding, make_node, publish
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_node]
+pytestmark = pytest.mark.slow
 
 MESSAGES = 100_000
+AT_ONCE = 20
+"""Requests that are served at a time."""
+
 LIMITS = bayeux.Limits(messages=20, depth=20)
 
 META = ["handshake", "connect", "subscribe", "unsubscribe", "disconnect"]
@@ -106,8 +111,9 @@ OPERATIONS = [
 class Recorded(Exchange):
     """An exchange with nobody behind it."""
 
-    def __init__(self, connection: object) -> None:
+    def __init__(self, connection: object, endpoint: CometdEndpoint) -> None:
         super().__init__(connection)
+        self.endpoint = endpoint
         self.outcomes: list[bytes | int] = []
         self.cut = False
 
@@ -131,8 +137,8 @@ class Recorded(Exchange):
 class Fuzz:
     """Sends what it makes up, and knows some of what came back."""
 
-    def __init__(self, node: Node, chats: list[str]) -> None:
-        self.node = node
+    def __init__(self, endpoints: list[CometdEndpoint], chats: list[str]) -> None:
+        self.endpoints = endpoints
         self.chats = chats
         self.known = ["unknown"]
         self.open: list[Recorded] = []
@@ -146,11 +152,11 @@ class Fuzz:
         except bayeux.BodyError:
             self.refused += 1
             return
-        exchange = Recorded(random.randrange(50))
+        exchange = Recorded(random.randrange(50), random.choice(self.endpoints))
         self.open.append(exchange)
         headers = random.choice(({}, {"gms_user": random.choice(("a", "b", "c"))}))
         peer = bayeux.Peer(headers=headers, browser=random.choice(("", "x", "y")))
-        work = self.node._chat.endpoint.serve(exchange, batch, peer)
+        work = exchange.endpoint.serve(exchange, batch, peer)
         if work is not None:
             await work
 
@@ -160,7 +166,7 @@ class Fuzz:
         for exchange in self.open:
             if exchange.outcomes:
                 exchange.written = random.random() < 0.9
-                self.node._chat.endpoint.ended(exchange)
+                exchange.endpoint.ended(exchange)
                 self.check(exchange)
             else:
                 exchange.cut = random.random() < 0.05
@@ -296,7 +302,7 @@ def check_reply(reply: Json) -> None:
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
+async def node(tmp_path: Path) -> AsyncIterator[Node | Pair]:
     path = configured(
         tmp_path,
         offline_after="200ms",
@@ -308,33 +314,30 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 
 
 async def test_nothing_fails_and_nobody_is_stuck(
-    node: Node, caplog: pytest.LogCaptureFixture
+    node: Node | Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     random.seed(20261121)
-    chats = []
+    made = []
     for user in "abc":
         async with V1Chat(f"{node.url}/genesys", user=user) as chat:
             await chat.create_service()
             await chat.create_chat(notify_by="comet", userDisplayName="Cleo")
-            chats.append(chat.session_id)
-    fuzz = Fuzz(node, chats)
+            made.append(chat.session_id)
+    fuzz = Fuzz([chat.endpoint for chat in chats(node)], made)
     with caplog.at_level(logging.ERROR):
-        steps = 0
         while fuzz.sent < MESSAGES:
-            await fuzz.step()
-            steps += 1
-            if steps % 20 == 0:
-                fuzz.settle()
-                await asyncio.sleep(0)
+            await asyncio.gather(*(fuzz.step() for _ in range(AT_ONCE)))
+            fuzz.settle()
         assert fuzz.refused > 100
         await served_as_ever(node, fuzz)
-        await node._chat.endpoint.close()
+        for endpoint in fuzz.endpoints:
+            await endpoint.close()
         fuzz.settle()
     assert fuzz.open == []
     assert [record.getMessage() for record in caplog.records] == []
 
 
-async def served_as_ever(node: Node, fuzz: Fuzz) -> None:
+async def served_as_ever(node: Node | Pair, fuzz: Fuzz) -> None:
     """Old clients get an answer, and new ones hear each other."""
     url = f"{node.url}/cometd"
     async with BayeuxClient(url) as old:
