@@ -64,6 +64,11 @@ def clients(node: Node | Pair) -> int:
     return sum(len(chat.server) for chat in _chats(node))
 
 
+async def forgotten(node: Node | Pair, client_id: str) -> None:
+    """Wait until the server does not know the client, who sends nothing, any more."""
+    await until(lambda: _find(node, client_id) is None)
+
+
 async def silent(node: Node | Pair, client_id: str) -> None:
     """Wait until the server has noticed that the client does not poll any more."""
     await until(lambda: (client := _find(node, client_id)) and client.silent)

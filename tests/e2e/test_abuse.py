@@ -140,7 +140,7 @@ async def test_a_compressed_body_is_refused_unopened(
     await alive(base)
 
 
-@pytest.mark.one_node
+@pytest.mark.one_node  # the proxy before two waits for the whole body
 async def test_a_body_that_trickles_in_is_cut_off(impatient: Node) -> None:
     address = urlsplit(impatient.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)

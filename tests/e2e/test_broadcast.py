@@ -20,12 +20,15 @@ from tests.web.conftest import until
 from .conftest import agent_token
 from .nodes import (
     NEWS,
+    chats,
     chatting,
     configured,
+    forgotten,
     holding,
     listening,
     make_node,
     publish,
+    subscribers,
     texts,
 )
 
@@ -189,7 +192,6 @@ async def test_agents_and_customers_may_all_use_it(node: Node, join: Any) -> Non
             assert [e["data"] for e in client.events] == ["from an agent", "by socket"]
 
 
-@pytest.mark.one_node
 async def test_after_unsubscribing_and_leaving_nothing_comes(
     node: Node, join: Any
 ) -> None:
@@ -205,7 +207,7 @@ async def test_after_unsubscribing_and_leaving_nothing_comes(
     await client.wait_for(lambda: client.events)
     assert heard(client) == [("/news/b", "heard")]
     assert other.events == []
-    assert len(node._chat.broadcast.subscriptions) == 1
+    assert sum(len(chat.broadcast.subscriptions) for chat in chats(node)) == 1
 
 
 # Order
@@ -291,24 +293,23 @@ RELEASE = {"mailbox_messages": "3", "mailbox_overflow": "release"}
 
 
 @pytest.mark.parametrize("options", [RELEASE])
-@pytest.mark.one_node
 async def test_or_the_client_begins_anew_and_so_learns_of_its_loss(
     node: Node, join: Any
 ) -> None:
     listener, publisher = await join(NEWS, polls=False), await join()
     old = listener.client_id
     await publish(publisher, *"abcd")
-    await until(lambda: node._chat.server.client(old) is None)
+    await forgotten(node, old)
     reply = await listener.connect()
     assert reply["error"].startswith("402:")
     assert reply["advice"]["reconnect"] == "handshake"
     listener.start_polling()
     await until(lambda: listener.client_id != old)
-    await until(lambda: node._chat.broadcast.subscriptions.matching(NEWS))
+    await until(lambda: subscribers(node, NEWS))
     await publish(publisher, "again")
     await listener.wait_for(lambda: listener.events)
     assert heard(listener) == [(NEWS, "again")]
-    assert node._chat.mailboxes.overflowed() == []
+    assert [c for chat in chats(node) for c in chat.mailboxes.overflowed()] == []
 
 
 @pytest.mark.parametrize("options", [{"mailbox_size": "2KiB"}])
