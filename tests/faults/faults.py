@@ -23,17 +23,17 @@ class Fault:
 
 
 async def _node_killed(stand: Stand, seconds: float) -> None:
-    await stand.nodes[0].kill()
+    await stand.victim.kill()
     await asyncio.sleep(seconds / 2)
-    await stand.nodes[0].start()
+    await stand.victim.start()
 
 
 async def _node_stopped(stand: Stand, seconds: float) -> None:
-    stand.nodes[0].signal(signal.SIGSTOP)
+    stand.victim.signal(signal.SIGSTOP)
     try:
         await asyncio.sleep(seconds)
     finally:
-        stand.nodes[0].signal(signal.SIGCONT)
+        stand.victim.signal(signal.SIGCONT)
 
 
 async def _redis_killed(stand: Stand, seconds: float) -> None:
@@ -106,3 +106,4 @@ FAULTS = [
     Fault("deaf", "a node hears nothing from Redis", Layout.BAD_LINE, _deaf),
     Fault("bad-line", "delays and cuts to Redis", Layout.BAD_LINE, _bad_line),
 ]
+"""What strikes a node strikes each time another one, by the place in this list."""

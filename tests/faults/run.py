@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.faults.faults import Fault
+from tests.faults.faults import FAULTS, Fault
 from tests.faults.judge import Verdict, judge
 from tests.faults.people import People, all_shown
 from tests.faults.record import Record
@@ -55,10 +55,8 @@ async def run(
     """Let people talk, break what the fault breaks, and return what they saw."""
     record = Record()
     numbers = {"chats": size.chats, "apart": size.apart, "rate": size.rate}
-    async with standing(folder, fault.layout, size.nodes, record, numbers) as (
-        stand,
-        people,
-    ):
+    stand = Stand(fault.layout, struck=FAULTS.index(fault) % size.nodes)
+    async with standing(stand, folder, size.nodes, record, numbers) as people:
         try:
             tell(f"{fault.name}: {size.chats} chats are opened")
             await people.come()

@@ -60,16 +60,22 @@ class Layout(Enum):
 class Stand:
     """A running installation.
 
-    With a bad line, the first node reaches Redis through `line` and `network`: what
-    they do to it, the others do not feel.
+    `struck` is the number of the node that faults strike, `victim` that node. With a
+    bad line, it reaches Redis through `line` and `network`: what they do to it, the
+    others do not feel.
     """
 
     layout: Layout
+    struck: int
     url: str = ""
     redis: list[RedisServer] = field(default_factory=list)
     nodes: list[ServerProcess] = field(default_factory=list)
     line: Line | None = None
     network: Network | None = None
+
+    @property
+    def victim(self) -> ServerProcess:
+        return self.nodes[self.struck]
 
     @property
     def durability(self) -> str:
@@ -88,10 +94,9 @@ class Stand:
 
 @asynccontextmanager
 async def standing(
-    folder: Path, layout: Layout, nodes: int, record: Record, people: dict[str, float]
-) -> AsyncIterator[tuple[Stand, People]]:
+    stand: Stand, folder: Path, nodes: int, record: Record, people: dict[str, float]
+) -> AsyncIterator[People]:
     """Start everything; `people` is what `People` is made with."""
-    stand = Stand(layout)
     async with contextlib.AsyncExitStack() as stack:
         await _start_redis(stand, folder, stack)
         company = _Company()
@@ -113,7 +118,7 @@ async def standing(
             await stack.enter_async_context(stand.nodes[-1])
         stand.url = await stack.enter_async_context(_proxy(ports, folder))
         company.people = made = People(stand.url, record, **people)  # type: ignore[arg-type]  # numbers
-        yield stand, made
+        yield made
 
 
 async def _start_redis(
@@ -136,7 +141,7 @@ async def _start_redis(
 async def _way_to_redis(
     stand: Stand, number: int, stack: contextlib.AsyncExitStack
 ) -> str:
-    if stand.layout is not Layout.BAD_LINE or number:
+    if stand.layout is not Layout.BAD_LINE or number != stand.struck:
         return stand.direct
     stand.network = Network(stand.redis[0].port)
     await stack.enter_async_context(stand.network)
