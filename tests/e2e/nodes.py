@@ -61,7 +61,7 @@ def _find(node: Node | Pair, client_id: str) -> Client | None:
 
 def clients(node: Node | Pair) -> int:
     """Return how many clients the server has."""
-    return sum(len(chat.server) for chat in _chats(node))
+    return sum(len(chat.server) for chat in chats(node))
 
 
 async def forgotten(node: Node | Pair, client_id: str) -> None:
