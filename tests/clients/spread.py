@@ -65,6 +65,10 @@ class Spread:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._listener is not None
+        # asyncio forgets to close what it accepts while a listener is closed.
+        for sock in self._listener.sockets:
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+        await asyncio.sleep(0)
         self._listener.close()
         for task in self._running:
             task.cancel()
@@ -119,24 +123,30 @@ class Spread:
         at = turn % len(self.ports)
         return self.ports[at:] + self.ports[:at]
 
-    async def _accept(
+    def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        assert self._listener is not None
+        if not self._listener.is_serving():
+            writer.close()  # it was on its way when the proxy closed
+            return
+        task = asyncio.create_task(self._converse(reader, writer))
         self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        # Not at the end of the task, which may be cancelled before it begins.
+        task.add_done_callback(lambda _: writer.close())
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         nodes: dict[int, Stream] = {}
         try:
             await self._serve(reader, writer, nodes)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
-        except asyncio.CancelledError:
-            pass  # the proxy closes; asyncio's servers would log it as an error
         finally:
             for _, upstream in nodes.values():
                 self._close(upstream)
-            writer.close()
-            self._running.discard(task)
 
     async def _serve(
         self,

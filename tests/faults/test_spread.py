@@ -1,11 +1,13 @@
-"""The proxy before the nodes, as far as it looks at their health."""
+"""The proxy before the nodes: how it looks at their health, and how it closes."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.clients.spread import Spread
+from tests.clients.spread import HOST, Spread
 from tests.web.conftest import until
 
 
@@ -50,3 +52,16 @@ async def test_a_node_that_does_not_answer_is_left_out_until_it_does(
         sick.well.set()
         await until(lambda: proxy.ports == [sick.port])
         watching.cancel()
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_whoever_is_being_accepted_when_it_closes_is_cut_off(steps: int) -> None:
+    async with Spread([]) as spread:
+        client = socket.create_connection((HOST, spread.port))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+    reader, writer = await asyncio.open_connection(sock=client)
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
