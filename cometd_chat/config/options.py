@@ -189,7 +189,7 @@ class BayeuxOptions:
     max_sessions_per_browser: int = option(
         integer(-1, 100, "sessions"),
         5,
-        "Polls that are held for one browser; further ones are answered at once. "
+        "Polls that a node holds for one browser; further ones are answered at once. "
         "-1 holds all.",
     )
     multi_session_interval: float = option(
@@ -213,8 +213,9 @@ class BayeuxOptions:
     handshakes_per_second: int = option(
         integer(1, 1_000_000, "handshakes"),
         500,
-        "Handshakes of one address answered at once; more have to wait a little, so "
-        "that clients do not all come back to a restarted server in the same moment.",
+        "Handshakes of one address that a node answers at once; more have to wait a "
+        "little, so that clients do not all come back to a restarted server in the "
+        "same moment.",
     )
     sweep_period: float = option(
         duration(0.05, 60),
