@@ -14,7 +14,13 @@ from tests import ways
 from tests.cli.conftest import change
 from tests.clients.pair import Pair
 from tests.clients.spread import Spread
-from tests.e2e.conftest import ServerProcess, free_port, write_config
+from tests.e2e.conftest import (
+    ServerProcess,
+    ServerProcesses,
+    free_port,
+    stored,
+    write_config,
+)
 from tests.nodes.load import handshakes, positions_of, talking
 from tests.store.redis_server import RedisServer
 from tests.web.conftest import until
@@ -75,6 +81,28 @@ async def test_a_node_that_is_killed_costs_nothing(
         await talk.stop()
         await talk.check(store)
         assert [handshakes(app.bayeux) for app in talk.apps] == [1] * 12
+        assert set(talk.absences().values()) <= {1}
+
+
+async def test_nodes_that_are_killed_together_cost_no_handshake(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with ways.by(front=True, redis=f"redis://{redis.address}/0"):
+        config = write_config(tmp_path, port=free_port(), offline_after="3s")
+    async with (
+        ServerProcesses(config) as server,
+        stored(config) as store,
+        talking(server.url) as talk,
+    ):
+        for _ in range(2):
+            await talk.more(300)
+            await server.kill()
+            await server.start()
+        await talk.more(300)
+        await talk.stop()
+        await talk.check(store)
+        clients = [*(app.bayeux for app in talk.apps), *talk.agents]
+        assert {handshakes(client) for client in clients} == {1}
         assert set(talk.absences().values()) <= {1}
 
 
