@@ -274,7 +274,7 @@ class Router:
         if now < self._next_look or self.servers.cluster or len(self._known) < 2:
             return
         self._next_look = now + LOOK_PERIOD
-        self._search = self._searching()
+        self._searching().add_done_callback(_expected)
 
     def _searching(self) -> "asyncio.Task[None]":
         """Return the search for who is in charge: one serves all who ask."""
@@ -364,6 +364,12 @@ def _asking(
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _expected(search: "asyncio.Task[None]") -> None:
+    """Let a search that nobody waits for fail: a server may be loading its data."""
+    if not search.cancelled():
+        search.exception()
 
 
 def _dispute(rivals: Sequence[str]) -> str:
