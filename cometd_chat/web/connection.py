@@ -11,7 +11,8 @@ from cometd_chat import bayeux
 
 from .exchange import Look, look_for_end
 from .http_head import Verdict
-from .plain import Plain, PlainExchange
+from .plain import PlainExchange
+from .plain_head import Plain
 
 if TYPE_CHECKING:
     from .front import Front
@@ -84,7 +85,7 @@ class Connection(asyncio.Protocol):
             and len(data) == plain.size
             and data.startswith(plain.head)
             and self._exchange is None
-            and (not plain.origin or self._front.takes(plain))
+            and self._front.takes(plain)
         ):
             # One request that came as a whole, like the one before: as most do.
             self._serve(plain, data[len(plain.head) :])
@@ -178,12 +179,14 @@ class Connection(asyncio.Protocol):
         """Return the request that the data begin with, nearly always like the last."""
         front, plain = self._front, self._plain
         if plain is None or not data.startswith(plain.head):
-            read = front.posts.read(data)
+            read = front.posts.heads.read(data)
             if isinstance(read, Verdict):
                 return read
             plain = self._plain = read
             self._peer = bayeux.Peer(
-                headers=plain.headers, address=self._address, browser=plain.browser
+                headers=plain.form.headers,
+                address=self._address,
+                browser=plain.browser,
             )
         return plain if front.takes(plain) else Verdict.FOREIGN
 

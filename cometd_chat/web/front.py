@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from .connection import Connection
-from .plain import Plain, PlainPosts
+from .plain import PlainPosts
+from .plain_head import Plain
 
 Fallback: TypeAlias = Callable[[], asyncio.Protocol]
 """Makes the protocol that takes over a connection."""
@@ -61,8 +62,7 @@ class Front:
 
     def takes(self, plain: Plain) -> bool:
         """Tell whether a request is served here."""
-        allowed = not plain.origin or self.posts.admits(plain)
-        return allowed and plain.length <= self._max_body
+        return plain.length <= self._max_body and self.posts.admits(plain.form)
 
     def opened(self, connection: Connection) -> None:
         """Note a new connection."""

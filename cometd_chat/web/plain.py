@@ -8,37 +8,30 @@ end.
 
 import asyncio
 import logging
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
 from aiohttp.http import SERVER_SOFTWARE
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, structs
 
 from cometd_chat import bayeux
 from cometd_chat.clock import Clock
 
 from .answers import HEADERS, answer, http_failure
-from .browsers import COOKIE, BrowserCookie, begins, is_browser, new_browser
+from .browsers import BrowserCookie, begins, new_browser
 from .calls import Reply
 from .cometd import Work
 from .eager import begin
 from .exchange import Exchange, unconfirmed_bytes
-from .http_head import Head, HeadReader, Verdict
 from .limits import late
 from .long_polling import HttpTransports, read_batch
-from .origins import Origins, cors_headers
+from .origins import Origins
 from .plain_calls import PlainCall, PlainCalls, Target
+from .plain_head import Form, Plain, PlainHeads
 
 log = logging.getLogger(__name__)
-
-MOST_HEADS = 4096
-"""Heads of requests that are known: those of a client, or of an app, are all alike."""
-
-LONGEST_KNOWN = 1024
-"""Bytes of the longest of them."""
 
 _JSON = b"Content-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n"
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -47,51 +40,7 @@ _GMS = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items()).encode
 _CLOSE = b"Connection: close\r\n"
 _SERVER = SERVER_SOFTWARE.encode()
 
-# Pairs and nothing else: what is quoted could hide the cookie, or be hidden by it.
-_PAIR = r'[^=;\s",]++=[^=;\s",]*+'
-_COOKIES = re.compile(rf"{_PAIR}(?:; {_PAIR})*+").fullmatch
-_BROWSERS = re.compile(rf"(?:^|; ){COOKIE}=([^;]*)").findall
-
-
-class Headers(Mapping[str, str]):
-    """Header fields by name, in any case: the few that the application asks for."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self._fields = fields
-
-    def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-
-_NONE = Headers({})
 _NO_CALLS = PlainCalls({})
-
-
-class Plain(Struct, frozen=True):
-    """What the head of a request tells: the `length` of the body, and the `size` of
-    both, in bytes.
-
-    `cors` are the lines of the response that are for the page of this `origin`. Without
-    a `target` it brings Bayeux messages.
-    """
-
-    head: bytes
-    length: int
-    size: int
-    origin: str
-    host: str
-    headers: Mapping[str, str]
-    browser: str
-    cors: bytes
-    target: Target | None
 
 
 class Line(Protocol):
@@ -166,7 +115,7 @@ class PlainExchange(Exchange):
 
     def send(self, messages: Sequence[bayeux.Reply | Raw]) -> None:
         kind = _JSON + self.cookie if self.cookie and self.admits else _JSON
-        cors, make = self.request.cors, self._responses.make
+        cors, make = self.request.form.cors, self._responses.make
         body = bayeux.encode(messages)
         self._line.answer(self, make(200, body, kind, cors, close=self.parting))
 
@@ -181,13 +130,13 @@ class PlainExchange(Exchange):
         """Refuse a request whose body does not arrive, and end its connection."""
         self.parting = True
         refusal = late()
-        if self.request.target is None:
+        if self.request.form.target is None:
             self.refuse(refusal.status, refusal.text or "")
         else:
             self.reply(http_failure(refusal))
 
     def _answer(self, status: int, body: bytes, kind: bytes) -> None:
-        cors, make = self.request.cors, self._responses.make
+        cors, make = self.request.form.cors, self._responses.make
         self._line.answer(self, make(status, body, kind, cors, close=self.parting))
 
 
@@ -210,68 +159,22 @@ class PlainPosts:
         self.endpoint = http.endpoint
         self._limits = http.limits
         self._cookie = http.cookie
-        self._calls = calls
-        self._reader = HeadReader(addresses, headers, calls.patterns)
-        self._kept = [name.lower() for name in headers]
         self._origins = origins
-        self.responses = Responses(clock)
-        self._known: dict[bytes, Plain] = {}
-
-    def read(self, data: bytes | bytearray) -> Plain | Verdict:
-        """Return the request that the data begin with, as far as its head tells."""
-        text = bytes(data[: data.find(b"\r\n\r\n") + 4])
-        known = self._known.get(text)
-        if known is not None:
-            return known
-        head = self._reader.read(data)
-        if isinstance(head, Verdict):
-            return head
-        plain = self._plain(text, head)
-        if isinstance(plain, Plain):
-            self._remember(plain)
-        return plain
-
-    def _remember(self, plain: Plain) -> None:
-        if len(self._known) >= MOST_HEADS:
-            self._known.clear()
-        if len(plain.head) <= LONGEST_KNOWN:
-            self._known[plain.head] = plain
-
-    def _plain(self, text: bytes, head: Head) -> Plain | Verdict:
-        fields = head.fields
-        browser, origin = _browser(fields.get("cookie", "")), fields.get("origin")
-        if browser is None or origin == "":
-            return Verdict.FOREIGN
-        target = None
-        if head.call is not None:
-            target = self._calls.find(head.call, fields.get("content-type"))
-            if target is None:
-                return Verdict.FOREIGN
-        if self._cookie is None or not is_browser(browser):
-            browser = ""
-        kept = {name: fields[name] for name in self._kept if name in fields}
-        return Plain(
-            head=text,
-            length=head.length,
-            size=len(text) + head.length,
-            origin=origin or "",
-            host=fields["host"],
-            headers=Headers(kept) if kept else _NONE,
-            browser=browser,
-            cors=_cors(origin or ""),
-            target=target,
+        self.heads = PlainHeads(
+            addresses, headers, calls, origins, browsers=http.cookie is not None
         )
+        self.responses = Responses(clock)
 
-    def admits(self, request: Plain) -> bool:
-        """Tell whether the page that sent the request may."""
-        return self._origins.allows(request.origin, request.host)
+    def admits(self, form: Form) -> bool:
+        """Tell whether the page that sends such requests may."""
+        return form.trusted or self._origins.allows(form.origin, form.host)
 
     def serve(
         self, exchange: PlainExchange, body: bytes, peer: bayeux.Peer
     ) -> asyncio.Task[None] | None:
         """Serve a request whose body is there; the task does what has to wait."""
-        if exchange.request.target is not None:
-            call = self._call(exchange, exchange.request.target, body, peer)
+        if exchange.request.form.target is not None:
+            call = self._call(exchange, exchange.request.form.target, body, peer)
             return begin(_guarded(exchange, call))
         try:
             batch = read_batch(body, self._limits)
@@ -290,7 +193,7 @@ class PlainPosts:
     async def _call(
         self, exchange: PlainExchange, target: Target, body: bytes, peer: bayeux.Peer
     ) -> None:
-        host, secure = exchange.request.host, exchange.secure
+        host, secure = exchange.request.form.host, exchange.secure
         reply = await answer(
             target.handler,
             PlainCall(target.service, peer, target.media, body, host, secure),
@@ -319,16 +222,3 @@ def _failed(exchange: PlainExchange) -> None:
     log.exception("a request cannot be served")
     exchange.parting = True
     exchange.refuse(500)
-
-
-def _cors(origin: str) -> bytes:
-    fields = cors_headers(origin).items() if origin else ()
-    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
-
-
-def _browser(cookies: str) -> str | None:
-    """Return the browser's cookie, empty if there is none, None if that is unclear."""
-    if COOKIE not in cookies:
-        return ""
-    found = _BROWSERS(cookies)
-    return found[0] if len(found) == 1 and _COOKIES(cookies) else None

@@ -13,7 +13,7 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.web.connection import MOST_WAITING
-from cometd_chat.web.plain import Headers
+from cometd_chat.web.plain_head import Headers
 from tests.clients.raw import BayeuxClient
 from tests.e2e.conftest import new_node, write_config
 from tests.keys import self_signed

@@ -5,8 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cometd_chat.web.http_head import Verdict
-from cometd_chat.web.plain import LONGEST_KNOWN, MOST_HEADS, Plain, PlainPosts
+from cometd_chat.web.http_head import LONGEST, Verdict
+from cometd_chat.web.origins import Origins
+from cometd_chat.web.plain_calls import PlainCalls
+from cometd_chat.web.plain_head import (
+    LONGEST_KNOWN,
+    MOST_FORMS,
+    Plain,
+    PlainHeads,
+)
 from tests.web.stand import Stand, standing
 
 from .test_front import Line, ids, stray
@@ -16,6 +23,17 @@ HEAD = (
 )
 
 
+COOKIE = b"Cookie: BAYEUX_BROWSER=b1; theme=dark\r\n"
+
+
+def in_place(change: bytes, of: bytes = b"\r\n\r\n") -> bytes:
+    """Return the head with something else in the place of its end, or of a part."""
+    return HEAD.replace(of, change)
+
+
+WITH_COOKIE = in_place(b"\r\n" + COOKIE + b"\r\n")
+
+
 @pytest.fixture
 async def stand() -> AsyncIterator[Stand]:
     async with standing() as running:
@@ -23,62 +41,110 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 @pytest.fixture
-def posts(stand: Stand) -> PlainPosts:
-    return stand.fronts[0].posts
+def heads() -> PlainHeads:
+    origins = Origins(lambda: ())
+    return PlainHeads(["/cometd"], ["gms_user"], PlainCalls({}), origins, browsers=True)
 
 
-async def test_one_that_came_before_is_not_read_again(posts: PlainPosts) -> None:
-    known = posts.read(HEAD + b"message")
-    assert isinstance(known, Plain)
-    assert (known.length, known.size) == (7, len(HEAD) + 7)
-    assert posts.read(HEAD) is known
-    assert posts.read(bytearray(HEAD + b"another")) is known
+def told(read: Plain | Verdict) -> tuple[int, int, str]:
+    """Return length, size and browser."""
+    assert isinstance(read, Plain)
+    return read.length, read.size, read.browser
+
+
+async def test_of_one_like_another_only_what_differs_is_read(
+    heads: PlainHeads,
+) -> None:
+    first = heads.read(WITH_COOKIE + b"message")
+    assert told(first) == (7, len(WITH_COOKIE) + 7, "b1")
+    other = WITH_COOKIE.replace(b": 7", b": 123").replace(b"b1", b"another")
+    read = heads.read(bytearray(other))
+    assert told(read) == (123, len(other) + 123, "another")
+    assert isinstance(first, Plain)
+    assert isinstance(read, Plain)
+    assert read.form is first.form
+
+
+async def test_the_fields_that_differ_may_come_in_any_order(heads: PlainHeads) -> None:
+    head = in_place(b"Host: x\r\n" + COOKIE.rstrip(), of=b"Host: x")
+    for browser, length in ((b"b1", 7), (b"b2", 9), (b"b3", 11)):
+        data = head.replace(b"b1", browser).replace(b": 7", b": %d" % length)
+        assert told(heads.read(data)) == (
+            length,
+            len(data) + length,
+            browser.decode(),
+        )
+    assert len(heads._known) == 1
+
+
+async def test_a_length_without_a_space_is_no_cookie(heads: PlainHeads) -> None:
+    data = WITH_COOKIE.replace(b"Length: 7", b"Length:7")
+    for _ in range(2):
+        assert told(heads.read(data)) == (7, len(data) + 7, "b1")
+    assert not heads._known
 
 
 @pytest.mark.parametrize(
     "other",
     [
         HEAD.replace(b"Cleo", b"Carl"),
-        HEAD.replace(b"7", b"8"),
         HEAD.replace(b"Host: x", b"Host: y"),
         HEAD.replace(b"Host: x", b"Host: x\r\nOrigin: http://x"),
+        WITH_COOKIE,
     ],
 )
-async def test_one_that_differs_is_another(posts: PlainPosts, other: bytes) -> None:
-    known, read = posts.read(HEAD), posts.read(other)
+async def test_one_that_differs_in_more_has_another_form(
+    heads: PlainHeads, other: bytes
+) -> None:
+    known, read = heads.read(HEAD), heads.read(other)
+    assert isinstance(known, Plain)
     assert isinstance(read, Plain)
-    assert read != known
+    assert read.form != known.form or b"Cookie" in other
+    assert len(heads._known) == 2
 
 
 @pytest.mark.parametrize(
     ("data", "verdict"),
     [
-        (HEAD[:-1], Verdict.INCOMPLETE),
+        (WITH_COOKIE[:-1], Verdict.INCOMPLETE),
         (b"", Verdict.INCOMPLETE),
-        (HEAD.replace(b"7", b"+7"), Verdict.FOREIGN),
-        (HEAD.replace(b"POST", b"GET"), Verdict.FOREIGN),
-        (HEAD.replace(b"Host: x", b"Host: x\r\nExpect: x"), Verdict.FOREIGN),
-        (HEAD.replace(b"Host: x", b"Host: x\r\nOrigin: "), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b": 7", b": +7"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b": 7", b": 07"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b": 7", b": 7, 7"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b": 7", b": 7\x00"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b": 7\r\n", b": 7\n"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b": 7", b": 1234567890"), Verdict.FOREIGN),
+        (
+            WITH_COOKIE.replace(b"\r\nC", b"\r\nContent-Length: 7\r\nC", 1),
+            Verdict.FOREIGN,
+        ),
+        (WITH_COOKIE.replace(b"Cookie", b"Cookie: a=b\r\nCookie"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"b1", b'"b1"'), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"theme", b"BAYEUX_BROWSER"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"dark", b"d" * LONGEST), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"POST", b"GET"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"Host: x", b"Host: x\r\nExpect: x"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"Host: x", b"Host: x\r\nOrigin: "), Verdict.FOREIGN),
     ],
 )
-async def test_one_that_is_not_plain_is_not_kept(
-    posts: PlainPosts, data: bytes, verdict: Verdict
+async def test_one_that_is_not_plain_is_like_no_other(
+    heads: PlainHeads, data: bytes, verdict: Verdict
 ) -> None:
-    posts.read(HEAD)
-    assert posts.read(data) is verdict
-    assert list(posts._known) == [HEAD]
+    heads.read(WITH_COOKIE)
+    assert heads.read(data) is verdict
+    assert len(heads._known) == 1
 
 
-async def test_no_more_than_a_bound_are_kept(posts: PlainPosts) -> None:
-    for number in range(MOST_HEADS + 10):
-        assert isinstance(posts.read(HEAD.replace(b"Cleo", b"%d" % number)), Plain)
-        assert len(posts._known) <= MOST_HEADS
+async def test_no_more_than_a_bound_are_kept(heads: PlainHeads) -> None:
+    for number in range(MOST_FORMS + 10):
+        assert isinstance(heads.read(HEAD.replace(b"Cleo", b"%d" % number)), Plain)
+        assert len(heads._known) <= MOST_FORMS
 
 
-async def test_a_long_one_is_not_kept(posts: PlainPosts) -> None:
+async def test_a_long_one_is_not_kept(heads: PlainHeads) -> None:
     data = HEAD.replace(b"Cleo", b"C" * LONGEST_KNOWN)
-    assert isinstance(posts.read(data), Plain)
-    assert not posts._known
+    assert isinstance(heads.read(data), Plain)
+    assert not heads._known
 
 
 async def test_whoever_sends_the_same_head_is_served_for_himself(stand: Stand) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,15 +18,13 @@ import uvloop
 from aiohttp import ClientSession
 
 from cometd_chat.app import Node
-from cometd_chat.bayeux import Limits, Peer
-from cometd_chat.clock import SystemClock
+from cometd_chat.bayeux import Peer
 from cometd_chat.config import loads
 from cometd_chat.web.calls import Call, Reply
 from cometd_chat.web.http_head import Verdict
-from cometd_chat.web.long_polling import HttpTransports
 from cometd_chat.web.origins import Origins
-from cometd_chat.web.plain import Plain, PlainPosts
 from cometd_chat.web.plain_calls import PlainCall, PlainCalls
+from cometd_chat.web.plain_head import Plain, PlainHeads
 from tests.front.odd import Talk, both_answers, bytewise
 
 LOOPS = {"uvloop": uvloop.new_event_loop}
@@ -360,15 +358,10 @@ async def nobody(_: Call) -> Reply:
 
 
 @pytest.fixture
-def posts() -> PlainPosts:
-    endpoint: Any = None  # nothing is served
-    origins = Origins(lambda: ())
-    http = HttpTransports(endpoint, Limits())
+def heads() -> PlainHeads:
     calls = PlainCalls({"/genesys/1/service/{service}/ixn/chat/send": nobody})
-    headers = ["gms_user"]
-    return PlainPosts(
-        http, ["/cometd"], origins, SystemClock(), headers=headers, calls=calls
-    )
+    origins = Origins(lambda: ())
+    return PlainHeads(["/cometd"], ["gms_user"], calls, origins, browsers=True)
 
 
 @pytest.mark.parametrize(
@@ -383,17 +376,17 @@ def posts() -> PlainPosts:
         "the user",
     ],
 )
-async def test_usual_calls_are_plain(posts: PlainPosts, case: str) -> None:
-    read = posts.read(CASES[case][0])
+async def test_usual_calls_are_plain(heads: PlainHeads, case: str) -> None:
+    read = heads.read(CASES[case][0])
     assert isinstance(read, Plain)
-    assert read.target is not None
-    assert (read.target.handler, read.target.service) == (nobody, "KEY")
+    assert read.form.target is not None
+    assert (read.form.target.handler, read.form.target.service) == (nobody, "KEY")
 
 
-async def test_messages_are_no_call(posts: PlainPosts) -> None:
-    read = posts.read(POLL)
+async def test_messages_are_no_call(heads: PlainHeads) -> None:
+    read = heads.read(POLL)
     assert isinstance(read, Plain)
-    assert read.target is None
+    assert read.form.target is None
 
 
 @pytest.mark.parametrize(
@@ -409,8 +402,8 @@ async def test_messages_are_no_call(posts: PlainPosts) -> None:
         "two users",
     ],
 )
-async def test_other_calls_are_left_to_aiohttp(posts: PlainPosts, case: str) -> None:
-    assert posts.read(CASES[case][0]) is Verdict.FOREIGN
+async def test_other_calls_are_left_to_aiohttp(heads: PlainHeads, case: str) -> None:
+    assert heads.read(CASES[case][0]) is Verdict.FOREIGN
 
 
 @pytest.mark.parametrize(
