@@ -76,21 +76,17 @@ class Connection(asyncio.Protocol):
         self._front.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        plain = self._plain
         if self._unread:
             self._unread += data
             self._advance(self._unread)
-        elif (
-            plain is not None
-            and len(data) == plain.size
-            and data.startswith(plain.head)
-            and self._exchange is None
-            and self._front.takes(plain)
-        ):
-            # One request that came as a whole, like the one before: as most do.
-            self._serve(plain, data[len(plain.head) :])
-        else:
-            self._advance(data)
+            return
+        if self._exchange is None:
+            # Nearly always one request, as a whole.
+            plain = self._read(data)
+            if not isinstance(plain, Verdict) and len(data) == plain.size:
+                self._serve(plain, data[plain.size - plain.length :])
+                return
+        self._advance(data)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -166,7 +162,7 @@ class Connection(asyncio.Protocol):
                 self._await_body(plain)
                 break
             self._in_time()
-            self._serve(plain, bytes(data[len(plain.head) : plain.size]))
+            self._serve(plain, bytes(data[plain.size - plain.length : plain.size]))
             data = data[plain.size :]
             served += 1
         self._advancing = False
@@ -177,17 +173,17 @@ class Connection(asyncio.Protocol):
 
     def _read(self, data: bytes | bytearray) -> Plain | Verdict:
         """Return the request that the data begin with, nearly always like the last."""
-        front, plain = self._front, self._plain
-        if plain is None or not data.startswith(plain.head):
+        front, last = self._front, self._plain
+        plain = None if last is None else last.next(data)
+        if plain is None:
             read = front.posts.heads.read(data)
             if isinstance(read, Verdict):
                 return read
-            plain = self._plain = read
+            plain = read
             self._peer = bayeux.Peer(
-                headers=plain.form.headers,
-                address=self._address,
-                browser=plain.browser,
+                headers=read.form.headers, address=self._address, browser=read.browser
             )
+        self._plain = plain
         return plain if front.takes(plain) else Verdict.FOREIGN
 
     def _keep(self, data: bytes | bytearray) -> None:

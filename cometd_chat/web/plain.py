@@ -167,7 +167,7 @@ class PlainPosts:
 
     def admits(self, form: Form) -> bool:
         """Tell whether the page that sends such requests may."""
-        return form.trusted or self._origins.allows(form.origin, form.host)
+        return self._origins.allows(form.origin, form.host)
 
     def serve(
         self, exchange: PlainExchange, body: bytes, peer: bayeux.Peer

@@ -6,6 +6,7 @@ the body, and the cookie. What they have in common is a `Form`, which is read on
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -23,7 +24,8 @@ LONGEST_KNOWN = 1024
 _cut = re.compile(
     rb"(\r\n(?:content-length|cookie): )([!-~][ -~]*+)", re.IGNORECASE
 ).split
-_LENGTH = re.compile(rb"0|[1-9][0-9]{0,8}").fullmatch
+_find_length = re.compile(rb"\r\ncontent-length:[\t ]*+([0-9]++)", re.IGNORECASE).search
+_MOST_DIGITS = 9
 
 # Pairs and nothing else: what is quoted could hide the cookie, or be hidden by it.
 _PAIR = r'[^=;\s",]++=[^=;\s",]*+'
@@ -57,7 +59,8 @@ class Form(Struct, frozen=True):
 
     `cors` are the lines of the response that are for the page of this `origin`;
     `trusted` tells that no configuration could forbid it. Without a `target` they
-    bring Bayeux messages. `length_first` tells the order of the two fields.
+    bring Bayeux messages. `length_at` tells where among the parts of a head its length
+    is: behind two of them, or behind five, with the cookie's before it.
     """
 
     origin: str
@@ -66,18 +69,37 @@ class Form(Struct, frozen=True):
     headers: Mapping[str, str]
     cors: bytes
     target: Target | None
-    length_first: bool
+    length_at: int
 
 
 class Plain(Struct, frozen=True):
     """One request, as far as its head tells: the `length` of the body, and the `size`
-    of both, in bytes. `browser` is the cookie that tells browsers apart, or empty."""
+    of both, in bytes. `browser` is the cookie that tells browsers apart, or empty.
+
+    The length stands in the head as `digits`, between `before` and `after`.
+    """
 
     form: Form
-    head: bytes
+    before: bytes
+    digits: bytes
+    after: bytes
     length: int
     size: int
     browser: str
+
+    def next(self, data: bytes | bytearray) -> "Plain | None":
+        """Return the request that the data begin with, if at most its length differs
+        from this one: so do nearly all that follow each other on a connection."""
+        begin = len(self.before)
+        end = data.find(b"\r", begin, begin + _MOST_DIGITS + 1)
+        if not (data.startswith(self.before) and data.startswith(self.after, end)):
+            return None
+        digits = bytes(data[begin:end])
+        if digits == self.digits:
+            return self
+        if not _is_length(digits) or end + len(self.after) > LONGEST:
+            return None
+        return _plain(self.form, self.before, digits, self.after, self.browser)
 
 
 class PlainHeads:
@@ -106,44 +128,42 @@ class PlainHeads:
     def read(self, data: bytes | bytearray) -> Plain | Verdict:
         """Return the request that the data begin with, as far as its head tells."""
         text = bytes(data[: data.find(b"\r\n\r\n") + 4])
-        common = _cut(text)
-        differing = common[2::3]
+        parts = _cut(text)
+        common = parts.copy()
         del common[2::3]
-        key = tuple(common)
-        form = self._known.get(key)
+        form = self._known.get(tuple(common))
         if form is not None and len(text) <= LONGEST:
-            plain = self._like(form, text, differing)
+            plain = self._like(form, parts)
             if plain is not None:
                 return plain
         head = self._reader.read(data)
-        if isinstance(head, Verdict):
-            return head
-        usual = len(differing) == len(_differing(head))
-        return self._new(text, head, key if usual else None)
+        return head if isinstance(head, Verdict) else self._new(text, head, parts)
 
-    def _like(self, form: Form, text: bytes, differing: list[bytes]) -> Plain | None:
+    def _like(self, form: Form, parts: list[bytes]) -> Plain | None:
         """Return a request of this form; None if what differs is not as usual."""
-        length = differing[0 if form.length_first else 1]
-        browser: str | None = ""
-        if len(differing) > 1:
-            cookies = differing[1 if form.length_first else 0]
-            browser = self._browser(cookies.decode("ascii"))
-        if browser is None or not _LENGTH(length):
+        at = form.length_at
+        browser = self._browser(parts[7 - at]) if len(parts) > 4 else ""
+        if browser is None or not _is_length(parts[at]):
             return None
-        return _plain(form, text, int(length), browser)
+        before, after = b"".join(parts[:at]), b"".join(parts[at + 1 :])
+        return _plain(form, before, parts[at], after, browser)
 
-    def _new(
-        self, text: bytes, head: Head, key: tuple[bytes, ...] | None
-    ) -> Plain | Verdict:
-        browser = self._browser(head.fields.get("cookie", ""))
+    def _new(self, text: bytes, head: Head, parts: list[bytes]) -> Plain | Verdict:
+        browser = self._browser(head.fields.get("cookie", "").encode())
         form = self._form(head)
-        if browser is None or form is None:
+        found = _find_length(text)
+        if browser is None or form is None or found is None:
             return Verdict.FOREIGN
-        if key is not None and len(text) <= LONGEST_KNOWN:
-            if len(self._known) >= MOST_FORMS:
-                self._known.clear()
-            self._known[key] = form
-        return _plain(form, text, head.length, browser)
+        if len(text) <= LONGEST_KNOWN and len(parts) == 1 + 3 * len(_differing(head)):
+            self._remember(form, parts)
+        begin, end = found.span(1)
+        return _plain(form, text[:begin], text[begin:end], text[end:], browser)
+
+    def _remember(self, form: Form, parts: list[bytes]) -> None:
+        if len(self._known) >= MOST_FORMS:
+            self._known.clear()
+        del parts[2::3]
+        self._known[tuple(parts)] = form
 
     def _form(self, head: Head) -> Form | None:
         """Return the form of a request, None if it is not plain after all."""
@@ -163,17 +183,24 @@ class PlainHeads:
             headers=Headers(kept) if kept else _NONE,
             cors=_cors(origin or ""),
             target=target,
-            length_first=_differing(head)[0] == "content-length",
+            length_at=2 if _differing(head)[0] == "content-length" else 5,
         )
 
-    def _browser(self, cookies: str) -> str | None:
+    def _browser(self, cookies: bytes) -> str | None:
         """Return the cookie, empty if there is none, None if that is unclear."""
-        if COOKIE not in cookies:
-            return ""
-        found = _BROWSERS(cookies)
-        if len(found) != 1 or not _COOKIES(cookies):
-            return None
-        return found[0] if self._browsers and is_browser(found[0]) else ""
+        found = _browser(cookies) if cookies else ""
+        return found if found is None or self._browsers else ""
+
+
+@lru_cache(maxsize=4096)
+def _browser(cookies: bytes) -> str | None:
+    text = cookies.decode("ascii")
+    if COOKIE not in text:
+        return ""
+    found = _BROWSERS(text)
+    if len(found) != 1 or not _COOKIES(text):
+        return None
+    return found[0] if is_browser(found[0]) else ""
 
 
 def _differing(head: Head) -> list[str]:
@@ -181,8 +208,20 @@ def _differing(head: Head) -> list[str]:
     return [name for name in head.fields if name in {"content-length", "cookie"}]
 
 
-def _plain(form: Form, text: bytes, length: int, browser: str) -> Plain:
-    return Plain(form, text, length, len(text) + length, browser)
+def _is_length(digits: bytes) -> bool:
+    return (
+        digits.isdigit()
+        and len(digits) <= _MOST_DIGITS
+        and (digits[:1] != b"0" or digits == b"0")
+    )
+
+
+def _plain(
+    form: Form, before: bytes, digits: bytes, after: bytes, browser: str
+) -> Plain:
+    length = int(digits)
+    size = len(before) + len(digits) + len(after) + length
+    return Plain(form, before, digits, after, length, size, browser)
 
 
 def _cors(origin: str) -> bytes:
