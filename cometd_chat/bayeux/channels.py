@@ -38,13 +38,25 @@ def kind(channel: str) -> Kind:
     return Kind.SERVICE if channel.startswith("/service/") else Kind.BROADCAST
 
 
-@lru_cache(maxsize=4096)
 def is_name(channel: str) -> bool:
     """Tell whether messages may be sent on this channel (no wildcards)."""
-    return len(channel) <= MAX_LENGTH and _NAME(channel) is not None
+    return len(channel) <= MAX_LENGTH and _is_name(channel)
+
+
+def is_pattern(channel: str) -> bool:
+    """Tell whether the channel ends in a wildcard segment, `*` or `**`."""
+    return len(channel) <= MAX_LENGTH and _is_pattern(channel)
+
+
+# Whatever is longer is not kept: thousands of names as long as requests may be would
+# fill the memory.
 
 
 @lru_cache(maxsize=4096)
-def is_pattern(channel: str) -> bool:
-    """Tell whether the channel ends in a wildcard segment, `*` or `**`."""
-    return len(channel) <= MAX_LENGTH and _PATTERN(channel) is not None
+def _is_name(channel: str) -> bool:
+    return _NAME(channel) is not None
+
+
+@lru_cache(maxsize=4096)
+def _is_pattern(channel: str) -> bool:
+    return _PATTERN(channel) is not None

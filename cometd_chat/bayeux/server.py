@@ -28,6 +28,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from msgspec import Struct, structs
@@ -218,23 +219,28 @@ class BayeuxServer:
         """Return the client of this id, if it is known on this node."""
         return self._clients.get(client_id)
 
-    def receive(self, message: Message, now: float, *, alone: bool) -> Decision:
-        """Return what has to be done about one message; never raises.
+    def receive(
+        self, message: Message, client: Client | None, now: float, *, alone: bool
+    ) -> Decision:
+        """Return what has to be done about one message of a client, which is None if
+        it is not known; never raises.
 
         `alone` tells that it was the only message of its request: a connect that
         travels with others is answered at once, for their replies wait for it.
         """
-        if message.channel == channels.HANDSHAKE:
+        channel = message.channel
+        if channel == channels.HANDSHAKE:
             return self._handshake(message)
-        client = self._clients.get(message.client_id or "")
         if client is None:
             return self._unknown(message)
         client.expires_at = now + self.options.max_interval
-        if message.channel == channels.CONNECT:
+        if channel == channels.CONNECT:
             if now - client.active_at > self.options.max_inactivity:
                 return self._retire(client, message, now)
             return self._connect(client, message, now, alone=alone)
         client.active_at = now
+        if channels.is_name(channel) and not channel.startswith("/meta/"):
+            return Publish(client, message)
         return self._dispatch(client, message, now)
 
     def admit(
@@ -351,15 +357,9 @@ class BayeuxServer:
 
     def advice(self, reconnect: str) -> Advice:
         """Return complete advice with this server's durations."""
-        return Advice(
-            reconnect=reconnect,
-            timeout=_milliseconds(self.options.timeout),
-            max_interval=_milliseconds(self.options.max_interval),
-        )
+        return _advice(reconnect, self.options.timeout, self.options.max_interval)
 
     def _dispatch(self, client: Client, message: Message, now: float) -> Decision:
-        if not message.channel.startswith("/meta/"):
-            return self._publish(client, message)
         match message.channel:
             case channels.SUBSCRIBE:
                 return self._subscribe(client, message)
@@ -368,8 +368,10 @@ class BayeuxServer:
             case channels.DISCONNECT:
                 self._bury(client, now)
                 return Disconnect(client, message, reply(message))
-            case _:
+            case channel if channel.startswith("/meta/"):
                 return refusal(message, messages.UNKNOWN_CHANNEL)
+            case _:
+                return refusal(message, messages.INVALID_CHANNEL)
 
     def _handshake(self, message: Message) -> Decision:
         offered = message.supported_connection_types or ()
@@ -472,11 +474,6 @@ class BayeuxServer:
         client.subscriptions.difference_update(names)
         return Unsubscribe(client, names, reply(message))
 
-    def _publish(self, client: Client, message: Message) -> Decision:
-        if not channels.is_name(message.channel):
-            return refusal(message, messages.INVALID_CHANNEL)
-        return Publish(client, message)
-
     def _unknown(self, message: Message) -> Decision:
         answer = self._unknown_reply(message)
         if message.channel == channels.DISCONNECT and message.client_id:
@@ -574,6 +571,15 @@ def _timeout(advice: Ext) -> float | None:
         return None
     # JSON numbers have any size; one beyond the range of floats cannot be divided.
     return min(max(asked, 0), _LONGEST) / 1000
+
+
+@lru_cache
+def _advice(reconnect: str, timeout: float, max_interval: float) -> Advice:
+    return Advice(
+        reconnect=reconnect,
+        timeout=_milliseconds(timeout),
+        max_interval=_milliseconds(max_interval),
+    )
 
 
 def _milliseconds(seconds: float) -> int:

@@ -68,7 +68,7 @@ class Patterns:
         Never true outside the world of events, whatever the patterns say, nor for
         what is no channel at all.
         """
-        return self._known(name)
+        return len(name) <= channels.MAX_LENGTH and self._known(name)
 
     def _covers(self, name: str) -> bool:
         if channels.kind(name) is not channels.Kind.BROADCAST:

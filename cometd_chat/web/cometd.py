@@ -283,8 +283,10 @@ class CometdEndpoint:
             return item
         client = self._server.client(item.client_id or "")
         if client is not None and not self._application.allows(client, peer):
-            item.client_id = None  # a stranger gets the answer of an unknown client
-        return self._server.receive(item, self._clock.monotonic(), alone=alone)
+            # A stranger gets the answer of an unknown client.
+            client = item.client_id = None
+        now = self._clock.monotonic()
+        return self._server.receive(item, client, now, alone=alone)
 
     def _settle(
         self, request: bayeux.Request, peer: bayeux.Peer
@@ -548,7 +550,8 @@ class CometdEndpoint:
             self._unwatch(client_id)
 
     def _finish(self, exchange: Exchange, events: list[Raw]) -> None:
-        exchange.parting = self._closing
+        if self._closing:
+            exchange.parting = True
         if exchange.asking:
             exchange.sync(self._clock.time())
         if self._timestamps:

@@ -8,6 +8,7 @@ from cometd_chat.bayeux import (
     BayeuxServer,
     Client,
     Connect,
+    Decision,
     Limits,
     Message,
     Options,
@@ -59,6 +60,14 @@ def admit(server: BayeuxServer, now: float = 0.0) -> Client:
     return client
 
 
+def receive(
+    server: BayeuxServer, sent: Message, now: float, *, alone: bool
+) -> Decision:
+    """Let the server have a message, from the client whose id it bears."""
+    client = server.client(sent.client_id or "")
+    return server.receive(sent, client, now, alone=alone)
+
+
 def connect(
     server: BayeuxServer,
     client: Client,
@@ -69,7 +78,7 @@ def connect(
 ) -> Connect:
     """Send a connect of a known client."""
     sent = message("/meta/connect", client.id, **fields)
-    decision = server.receive(sent, now, alone=alone)
+    decision = receive(server, sent, now, alone=alone)
     assert isinstance(decision, Connect)
     return decision
 

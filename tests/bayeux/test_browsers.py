@@ -11,7 +11,16 @@ import pytest
 
 from cometd_chat.bayeux import WEBSOCKET, BayeuxServer, Client, Connect, Expired
 
-from .core import FORGET, OFFLINE, connect, hello, message, new_server, wire
+from .core import (
+    FORGET,
+    OFFLINE,
+    connect,
+    hello,
+    message,
+    new_server,
+    receive,
+    wire,
+)
 
 COOKIE = "a cookie"
 SURPLUS = {
@@ -108,7 +117,7 @@ def test_the_number_may_be_any_or_unlimited(most: int, held: int) -> None:
 
 
 def goodbye(server: BayeuxServer, client: Client, now: float = 1) -> None:
-    server.receive(message("/meta/disconnect", client.id), now, alone=True)
+    receive(server, message("/meta/disconnect", client.id), now, alone=True)
 
 
 def leave(server: BayeuxServer, client: Client, held: Connect) -> None:

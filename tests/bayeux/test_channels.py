@@ -1,9 +1,12 @@
 """What a channel name may look like, and to which world it belongs."""
 
+import sys
+
 import pytest
 
 from cometd_chat.bayeux import channels
 from cometd_chat.bayeux.channels import Kind
+from cometd_chat.bayeux.subscriptions import Patterns
 
 LONGEST = "/" + "a" * (channels.MAX_LENGTH - 1)
 
@@ -85,3 +88,12 @@ def test_everything_else_is_neither_a_name_nor_a_pattern(name: str) -> None:
 )
 def test_the_first_segment_alone_decides_the_world(name: str, kind: Kind) -> None:
     assert channels.kind(name) is kind
+
+
+def test_names_that_are_too_long_are_not_remembered() -> None:
+    name, patterns = "/" + "a" * channels.MAX_LENGTH, Patterns(["/**"])
+    before = sys.getrefcount(name)
+    assert not channels.is_name(name)
+    assert not channels.is_pattern(name)
+    assert not patterns.covers(name)
+    assert sys.getrefcount(name) == before

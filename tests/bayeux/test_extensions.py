@@ -17,7 +17,7 @@ from cometd_chat.bayeux.broadcast import Broadcast, Rules
 from cometd_chat.bayeux.mailbox import Bounds, Overflow
 from cometd_chat.bayeux.subscriptions import Patterns
 
-from .core import admit, connect, join, message, new_server, wire
+from .core import admit, connect, join, message, new_server, receive, wire
 
 NOW = 1_700_000_000_000
 OLD, NEW = "old", "new"
@@ -151,13 +151,13 @@ def test_a_client_that_only_polls_is_ended_and_not_called_back() -> None:
     server = quiet()
     client = join(server)
     poll(server, client, 60, events=True)
-    decision = server.receive(meta(), 60.1, alone=True)
+    decision = receive(server, meta(), 60.1, alone=True)
     assert isinstance(decision, Disconnect)
     answer = wire(decision.reply)
     assert answer["successful"] is True
     assert answer["advice"]["reconnect"] == "none"
     assert len(server) == 0
-    late = wire(server.receive(meta(), 61, alone=True))
+    late = wire(receive(server, meta(), 61, alone=True))
     assert late["advice"]["reconnect"] == "none"
 
 
@@ -165,7 +165,7 @@ def test_the_held_connect_of_a_client_that_is_ended_tells_it_as_well() -> None:
     server = quiet()
     client = join(server)
     held = connect(server, client, 59)
-    server.receive(meta(), 61, alone=True)
+    receive(server, meta(), 61, alone=True)
     assert wire(held.reply)["advice"]["reconnect"] == "none"
 
 
@@ -180,9 +180,9 @@ def test_the_held_connect_of_a_client_that_is_ended_tells_it_as_well() -> None:
 def test_everything_but_a_poll_is_activity(channel: str, fields: Any) -> None:
     server = quiet()
     client = join(server)
-    server.receive(message(channel, client.id, **fields), 59, alone=True)
-    assert isinstance(server.receive(meta(), 119, alone=True), Connect)
-    assert isinstance(server.receive(meta(), 119.1, alone=True), Disconnect)
+    receive(server, message(channel, client.id, **fields), 59, alone=True)
+    assert isinstance(receive(server, meta(), 119, alone=True), Connect)
+    assert isinstance(receive(server, meta(), 119.1, alone=True), Disconnect)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_deliveries_count_as_activity_if_that_is_wanted(
     server = quiet(both)
     client = join(server)
     poll(server, client, 59, events=events)
-    decision = server.receive(meta(), 100, alone=True)
+    decision = receive(server, meta(), 100, alone=True)
     assert isinstance(decision, Disconnect) is ended
 
 
@@ -225,7 +225,7 @@ def test_a_client_that_is_expelled_between_polls_learns_it_from_the_next_one() -
     server = new_server()
     client = join(server)
     server.expel(client)
-    answer = wire(server.receive(meta(), 1, alone=True))
+    answer = wire(receive(server, meta(), 1, alone=True))
     assert answer["advice"]["reconnect"] == "handshake"
 
 
@@ -273,7 +273,7 @@ def test_a_late_connect_of_the_old_client_is_one_of_an_unknown_client() -> None:
     server = new_server()
     old, new = join(server), admit(server)
     server.resume(old, new)
-    answer = wire(server.receive(message("/meta/connect", old.id), 1, alone=True))
+    answer = wire(receive(server, message("/meta/connect", old.id), 1, alone=True))
     assert answer["error"].startswith("402:")
 
 

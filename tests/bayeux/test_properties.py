@@ -36,7 +36,17 @@ from cometd_chat.bayeux import (
     screen,
 )
 
-from .core import FORGET, OFFLINE, TIMEOUT, admit, connect, hello, join, message
+from .core import (
+    FORGET,
+    OFFLINE,
+    TIMEOUT,
+    admit,
+    connect,
+    hello,
+    join,
+    message,
+    receive,
+)
 from .core import new_server as make_server
 
 # Bodies
@@ -117,7 +127,7 @@ def inhabited() -> BayeuxServer:
     server = make_server()
     join(server)
     admit(server)
-    server.receive(message("/meta/disconnect", admit(server).id), 0, alone=True)
+    receive(server, message("/meta/disconnect", admit(server).id), 0, alone=True)
     return server
 
 
@@ -171,7 +181,7 @@ def test_whatever_comes_is_answered_or_refused_as_a_whole(body: bytes) -> None:
     alone = len(found) == 1
     for item, original in zip(found, sent, strict=True):
         if isinstance(item, Message):
-            answers = carried_out(server, server.receive(item, 0, alone=alone))
+            answers = carried_out(server, receive(server, item, 0, alone=alone))
         else:
             answers = [item]
         seen = load(encode(answers))
@@ -309,14 +319,14 @@ class Clients(RuleBasedStateMachine):
             return
         name = f"/a/{next(self.numbers)}"
         sent = message(channel, client.id, subscription=name)
-        carried_out(self.server, self.server.receive(sent, self.now, alone=True))
+        carried_out(self.server, receive(self.server, sent, self.now, alone=True))
         assert len(client.subscriptions) <= self.server.options.max_subscriptions
         expected.word = self.now
 
     @rule(target=gone, client=consumes(known))
     def disconnect(self, client: Client) -> Client:
         sent = message("/meta/disconnect", client.id)
-        self.server.receive(sent, self.now, alone=True)
+        receive(self.server, sent, self.now, alone=True)
         if self.model.pop(client.id, None):
             self.left.add(client.id)
         return client
@@ -349,7 +359,7 @@ class Clients(RuleBasedStateMachine):
 
     def refused(self, client: Client, channel: str) -> None:
         sent = message(channel, client.id)
-        answer = self.server.receive(sent, self.now, alone=True)
+        answer = receive(self.server, sent, self.now, alone=True)
         assert isinstance(answer, Reply)
         assert not answer.successful
         if channel == "/meta/connect" and client.id in self.expired:
