@@ -4,29 +4,10 @@ from msgspec import UNSET
 
 from . import extensions, moving
 from .application import Application, Outbox, Peer, RefusedError
+from .bodies import BodyError, encode, parse
 from .broadcast import EVERYBODY, Broadcast, Hearers, Rules
-from .mailbox import Bounds, Mailboxes, Overflow
-from .messages import (
-    ABSENT,
-    UNKNOWN_CLIENT,
-    Advice,
-    BodyError,
-    Ext,
-    Limits,
-    Message,
-    Reply,
-    encode,
-    parse,
-    refusal,
-    reply,
-)
-from .moving import ClientState, Mail
-from .server import (
-    CALLBACK_POLLING,
-    LONG_POLLING,
-    WEBSOCKET,
-    BayeuxServer,
-    Client,
+from .client import Client, Rewind
+from .decisions import (
     Connect,
     Count,
     Decision,
@@ -35,15 +16,32 @@ from .server import (
     Farewell,
     Handshake,
     Occurrence,
-    Options,
     Publish,
     Release,
     Request,
-    Rewind,
     Silent,
     SlowRequest,
     Subscribe,
     Unsubscribe,
+)
+from .mailbox import Bounds, Mailboxes, Overflow
+from .messages import (
+    ABSENT,
+    UNKNOWN_CLIENT,
+    Advice,
+    Ext,
+    Limits,
+    Message,
+    Reply,
+)
+from .moving import ClientState, Mail
+from .replies import refusal, reply
+from .server import (
+    CALLBACK_POLLING,
+    LONG_POLLING,
+    WEBSOCKET,
+    BayeuxServer,
+    Options,
     screen,
 )
 from .subscriptions import Patterns

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
+from .client import Client, Rewind
 from .messages import Ext, Message, error
-from .server import Client, Rewind
 
 
 class RefusedError(Exception):

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from msgspec import UNSET, Raw, Struct, UnsetType, json
+from msgspec import UNSET, Raw, json
 
 from . import channels
 from .application import RefusedError
 from .mailbox import Mailboxes
-from .messages import ABSENT, Ext
+from .messages import ABSENT, Event, Ext
 from .subscriptions import Patterns, Subscriptions, matches
 
 
@@ -48,12 +48,6 @@ class Hearers:
 
 
 EVERYBODY = Hearers()
-
-
-class _Event(Struct, frozen=True, kw_only=True):
-    channel: str
-    data: Raw
-    ext: Ext | UnsetType = UNSET
 
 
 _encode = json.Encoder().encode
@@ -132,7 +126,7 @@ class Broadcast:
         if hearers is not EVERYBODY:
             receivers = hearers.among(receivers)
         # Encoded once: all mailboxes share the bytes.
-        event = _Event(channel=channel, data=data, ext=UNSET if ext is None else ext)
+        event = Event(channel=channel, data=data, ext=UNSET if ext is None else ext)
         lazy_until = self._lazy_until(channel, now) if self.rules.lazy else None
         self._mailboxes.post_all(receivers, Raw(_encode(event)), lazy_until=lazy_until)
         return len(receivers)

@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 from msgspec import Raw, Struct
 
-from .server import Client, Options
+from .client import Client
+from .server import Options
 
 
 class ClientState(Struct, frozen=True, kw_only=True):

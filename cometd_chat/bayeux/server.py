@@ -27,20 +27,35 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from . import channels, extensions, messages
-from .messages import Advice, Ext, Message, Reply, refusal, reply, stopped
+from .client import Client
+from .decisions import (
+    Connect,
+    Count,
+    Decision,
+    Disconnect,
+    Expired,
+    Farewell,
+    Handshake,
+    Occurrence,
+    Publish,
+    Release,
+    Silent,
+    Subscribe,
+    Unsubscribe,
+)
+from .messages import Advice, Ext, Message, Reply
+from .replies import refusal, reply, stopped
 
 LONG_POLLING = "long-polling"
 CALLBACK_POLLING = "callback-polling"
 WEBSOCKET = "websocket"
 _LONGEST = 1e9  # milliseconds
-_MARKS = 4  # the newest one, and some for connects that come late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,147 +72,6 @@ class Options:
     max_subscriptions: int = 10
     max_holds_per_browser: int = 5
     surplus_interval: float = 2.0
-
-
-Rewind: TypeAlias = Callable[[], None]
-"""Takes back what was sent to a client after some moment."""
-
-
-@dataclass(slots=True, eq=False)
-class Client:
-    """One Bayeux handshake; `identity` is what the application made of it.
-
-    `batch` numbers the answers to its connects if it speaks the acknowledgement
-    extension (`acks`); `marks` has calls that take back what came after those of
-    them that carried events. `browser` is the cookie it shares with other tabs, and
-    `holds` tells whether it holds one of the connections that these have.
-    """
-
-    id: str
-    identity: object
-    expires_at: float
-    silent_at: float
-    active_at: float
-    browser: str = ""
-    acks: bool = False
-    batch: int = 0
-    marks: dict[int, Rewind] = field(default_factory=dict)
-    holds: bool = False
-    transport: str = ""
-    subscriptions: set[str] = field(default_factory=set)
-    connected: bool = False
-    silent: bool = False
-    poll: "Connect | None" = None
-    alarm: float = math.inf
-
-    def carries(self, batch: int, rewind: Rewind) -> None:
-        """Remember how far the events of an answer go."""
-        self.marks[batch] = rewind
-        if len(self.marks) > _MARKS:
-            del self.marks[min(self.marks)]
-
-
-class Handshake(Struct, frozen=True):
-    """Ask whether this peer may come in, then call `admit()`."""
-
-    message: Message
-
-
-class Count(Struct, frozen=True):
-    """`batch` is the number that the answer to a connect will have; `rewind` takes
-    back what came after the answer which the client says it got. None if that carried
-    nothing: then nothing of what is not acknowledged arrived."""
-
-    batch: int
-    rewind: Rewind | None
-
-
-class Connect(Struct, eq=False):
-    """Answer this connect: at once, or (`wait`) hold it at most until `deadline`; then
-    call `answered()`.
-
-    One that was held for this client until now is displaced. It must end without a
-    Bayeux reply, or the client would run two loops of connects.
-    `count` is None for clients that do not speak the acknowledgement extension.
-    """
-
-    client: Client
-    message: Message
-    reply: Reply
-    wait: bool
-    deadline: float
-    count: Count | None
-
-
-class Subscribe(Struct, frozen=True):
-    """Ask whether the client may have these channels, then call `subscribe()`."""
-
-    client: Client
-    message: Message
-    channels: tuple[str, ...]
-
-
-class Unsubscribe(Struct, frozen=True):
-    """The client gave these channels up; send the reply."""
-
-    client: Client
-    channels: tuple[str, ...]
-    reply: Reply
-
-
-class Publish(Struct, frozen=True):
-    """Hand the message to the application; the reply tells whether it took it."""
-
-    client: Client
-    message: Message
-
-
-class Disconnect(Struct, frozen=True):
-    """The client said goodbye; its held connect, if any, is to be released."""
-
-    client: Client
-    message: Message
-    reply: Reply
-
-
-class Farewell(Struct, frozen=True):
-    """A goodbye of a client that is no longer known here: perhaps to the chat.
-
-    `reply` refuses it; the application may know better.
-    """
-
-    message: Message
-    reply: Reply
-
-
-SlowRequest: TypeAlias = Handshake | Farewell | Subscribe | Unsubscribe | Disconnect
-"""Decisions that come once or twice in the life of a client."""
-
-Request: TypeAlias = Reply | Publish | SlowRequest
-"""Decisions that lead to one reply; all but a connect."""
-
-Decision: TypeAlias = Request | Connect
-
-
-class Release(Struct, frozen=True):
-    """The time of a held connect is up: answer it."""
-
-    client: Client
-
-
-class Silent(Struct, frozen=True):
-    """No connect for `offline_after`; the client is still remembered."""
-
-    client: Client
-
-
-class Expired(Struct, frozen=True):
-    """No word for `max_interval`: the client is forgotten."""
-
-    client: Client
-
-
-Occurrence: TypeAlias = Release | Silent | Expired
 
 
 class BayeuxServer:

@@ -13,7 +13,6 @@ from collections.abc import (
 )
 from typing import Any, TypeAlias
 
-import msgspec
 from msgspec import Raw
 
 from cometd_chat.bayeux import (
@@ -22,7 +21,6 @@ from cometd_chat.bayeux import (
     Client,
     Ext,
     Hearers,
-    Mail,
     Message,
     Peer,
     RefusedError,
@@ -34,9 +32,10 @@ from cometd_chat.gms.values import LARGEST_POSITION, read_position
 from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .agents import CHANNEL as AGENTS_CHANNEL
-from .agents import Agents, Desk
-from .customers import Customers, Goodbye, Reader
+from .agents import Agents
+from .customers import Customers, Goodbye
 from .identity import Agent, AuthHook, Customer, IdentityError
+from .luggage import Luggage, Published
 
 log = logging.getLogger(__name__)
 
@@ -49,36 +48,11 @@ NEWEST = LARGEST_POSITION
 """Stands for the end of a transcript, wherever that is."""
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client has published, on its way to all nodes."""
-
-    channel: str
-    data: bytes
-    sender: str
-    ext: Ext | None = None
-
-
 Relay: TypeAlias = Callable[[Published], Coroutine[Any, Any, None]]
 """Takes what was published to `ChatApplication.broadcast` of all nodes.
 
 Raises: RefusedError.
 """
-
-
-class Luggage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client takes along to another node."""
-
-    customer: Customer | None
-    agent: Agent | None
-    names: frozenset[str]
-    reader: Reader | None
-    desk: Desk | None
-    mail: Mail | None
-    marks: dict[int, tuple[int, dict[str, int]]]
-
-    @property
-    def identity(self) -> Agent | Customer:
-        return self.agent or self.customer or Customer()
 
 
 class ChatApplication:

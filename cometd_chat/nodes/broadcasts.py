@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cometd_chat.chat.application import Published
+from cometd_chat.chat.luggage import Published
 
 LATELY = 10.0
 """Seconds for which what was published is remembered: longer than a move takes."""

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from cometd_chat import bayeux
 from cometd_chat.bayeux import channels, extensions
-from cometd_chat.chat.application import Published
+from cometd_chat.chat.luggage import Published
 from cometd_chat.clock import Clock
 from cometd_chat.store import StoreError, StoreUnavailableError
 from cometd_chat.web.elsewhere import Item

@@ -13,7 +13,7 @@ from functools import partial
 
 from cometd_chat import bayeux
 from cometd_chat.bayeux import extensions, moving
-from cometd_chat.chat.application import Published
+from cometd_chat.chat.luggage import Published
 from cometd_chat.clock import Clock
 from cometd_chat.store import StoreError, StoreUnavailableError
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from cometd_chat import bayeux
-from cometd_chat.chat.application import Luggage, Published
+from cometd_chat.chat.luggage import Luggage, Published
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):

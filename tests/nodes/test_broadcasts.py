@@ -1,6 +1,6 @@
 """What was published lately, and how far who has heard it."""
 
-from cometd_chat.chat.application import Published
+from cometd_chat.chat.luggage import Published
 from cometd_chat.nodes.broadcasts import FORGOTTEN, LATELY, Broadcasts
 
 
