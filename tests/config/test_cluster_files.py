@@ -84,6 +84,12 @@ def test_nobody_gives_up_before_the_other_one() -> None:
     assert seconds("stop_grace_period", "compose.yaml") > stopping
 
 
+def test_the_proxy_tries_another_node_before_a_customer_counts_as_absent() -> None:
+    absent = loaded(SECRET).bayeux.offline_after
+    assert seconds("proxy_connect_timeout", "nginx.conf") < absent / 2
+    assert "proxy_next_upstream error timeout;" in text("nginx.conf")
+
+
 def test_the_proxy_passes_all_headers_on() -> None:
     assert "underscores_in_headers on;" in text("nginx.conf")  # gms_user
 
