@@ -90,6 +90,11 @@ def test_the_proxy_tries_another_node_before_a_customer_counts_as_absent() -> No
     assert "proxy_next_upstream error timeout;" in text("nginx.conf")
 
 
+def test_the_proxy_tells_no_log_the_paths_of_chats() -> None:
+    assert "access_log off;" in text("nginx.conf")
+    assert "error_log stderr crit;" in text("nginx.conf")
+
+
 def test_the_proxy_passes_all_headers_on() -> None:
     assert "underscores_in_headers on;" in text("nginx.conf")  # gms_user
 
