@@ -127,14 +127,19 @@ class Custody:
         ask: Callable[[str, int], Awaitable[bool]],
     ) -> bool:
         """Tell whether the client is this node's still, by asking the directory; forget
-        it if not."""
+        it if not.
+
+        False as well if it left while the answer was under way: that is older then.
+        """
         now = self._now()
-        if await ask(client.id, owned.number):
+        ours = await ask(client.id, owned.number)
+        if self._owned.get(client.id) is not owned:
+            return False
+        if ours:
             owned.at = max(owned.at, now)
-            return True
-        if self._owned.get(client.id) is owned:
+        else:
             self.drop(client)
-        return False
+        return ours
 
     # -- what the directory tells of it ---------------------------------------------
 

@@ -1,6 +1,9 @@
 """A node looks for a client while that one goes elsewhere."""
 
 import asyncio
+import math
+
+import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.nodes.cluster import SOON, Cluster
@@ -62,6 +65,26 @@ class Overtaken:
         return place
 
 
+class Outdated:
+    """A directory in which a client has gone to another node by the time at which it
+    says that it is at this one."""
+
+    def __init__(self, directory: Directory, agent: AgentClient, polled: str) -> None:
+        self._directory, self._agent, self._polled = directory, agent, polled
+        self.polls = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._directory, name)
+
+    async def keep(self, client_id: str, number: int, record: bytes) -> bool:
+        kept = await self._directory.keep(client_id, number, record)
+        if not self.polls:
+            self.polls += 1
+            self._agent.url = self._polled
+            await self._agent.connect(advice={"timeout": 0})
+        return kept
+
+
 async def test_a_connect_that_a_goodbye_overtakes_is_told_to_stop(pair: Pair) -> None:
     first, second = pair.nodes
     async with BayeuxClient(f"{first.url}/cometd", {"gms_user": "cleo"}) as client:
@@ -95,3 +118,24 @@ async def test_a_publish_leaves_the_client_where_it_polls(pair: Pair) -> None:
         assert slow.polling
         assert (await slow.polling)["successful"]  # type: ignore[index] # a reply
         assert second._chat.server.client(agent.client_id) is None
+
+
+@pytest.mark.parametrize("at", [0, 1])
+async def test_a_publish_finds_a_client_that_leaves_while_it_is_looked_up(
+    pair: Pair, at: int
+) -> None:
+    first, second = pair.nodes
+    async with AgentClient(f"{first.url}/cometd", agent_token()) as agent:
+        await agent.handshake()
+        await agent.connect(advice={"timeout": 0})
+        custody = cluster_of(first).custody
+        owned = custody.get(agent.client_id)
+        assert owned
+        owned.at = -math.inf  # as of one that has just come
+        outdated = Outdated(custody._directory, agent, f"{second.url}/cometd")
+        custody._directory = outdated  # type: ignore[assignment] # as above
+        agent.url = f"{pair.nodes[at].url}/cometd"
+        reply = await agent.publish("/service/agent", {"operation": "listChats"})
+        assert outdated.polls == 1
+        assert reply["successful"], reply
+        assert second._chat.server.client(agent.client_id)
