@@ -15,7 +15,7 @@ from bench.generator import Line, LoadError, raise_file_limit
 from bench.goals import goals_table
 from bench.scenarios import FULL, QUICK, SCENARIOS, USUAL, Scenario, Size
 from bench.series import Series
-from bench.targets import ROOT, Target, TargetError, ours, peers
+from bench.targets import ROOT, Target, TargetError, interpreted, ours, peers
 
 RESULTS = ROOT / "build" / "bench.jsonl"
 
@@ -105,7 +105,7 @@ def main(  # noqa: PLR0913 - one parameter for each option
     try:
         series = Series(
             size=_size(quick, clients, scale),
-            servers=[ours(), *([] if only_ours else peers())],
+            servers=[ours(), *([] if only_ours else [interpreted(), *peers()])],
             given=Target(name=name, url=url, pid=pid) if url else None,
             out=out,
             files=raise_file_limit(),

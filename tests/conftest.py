@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from cometd_chat.web import cometd
 from tests import ways
 from tests.store.redis_server import SAFE, RedisServer, running
 
@@ -14,6 +15,15 @@ from tests.store.redis_server import SAFE, RedisServer, running
 settings.register_profile("ci", derandomize=True, deadline=None)
 if "CI" in os.environ:
     settings.load_profile("ci")
+
+
+COMPILED = "TEST_COMPILED"
+"""Variable of the environment that demands that the compiled package is tested."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if COMPILED in os.environ and not str(cometd.__file__).endswith(".so"):
+        raise pytest.UsageError(f"{cometd.__file__} is not compiled")
 
 
 @pytest.fixture(scope="session")

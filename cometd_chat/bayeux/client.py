@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 _MARKS = 4  # the newest one, and some for connects that come late
 
+Identity: TypeAlias = object
+"""What the application makes of a handshake."""
+
 Rewind: TypeAlias = Callable[[], None]
 """Takes back what was sent to a client after some moment."""
 
@@ -25,7 +28,7 @@ class Client:
     """
 
     id: str
-    identity: object
+    identity: Identity
     expires_at: float
     silent_at: float
     active_at: float

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 from msgspec import Raw
+from mypy_extensions import mypyc_attr
 
 from cometd_chat import bayeux
 
@@ -45,6 +46,7 @@ CONFIRMATION_PAUSE = 0.02
 """Seconds, times the tries: longer than hosts delay the acknowledgement of TCP."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange(ABC):
     """A request and its response. `connection` tells which ones share a socket.
 

@@ -6,9 +6,8 @@ the body, and the cookie. What they have in common is a `Form`, which is read on
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-
-from msgspec import Struct
 
 from .browsers import COOKIE, is_browser
 from .http_head import LONGEST, Head, HeadReader, Verdict
@@ -54,7 +53,8 @@ class Headers(Mapping[str, str]):
 _NONE = Headers({})
 
 
-class Form(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Form:
     """What requests have in common that differ in their length and cookie only.
 
     `cors` are the lines of the response that are for the page of this `origin`;
@@ -72,7 +72,8 @@ class Form(Struct, frozen=True):
     length_at: int
 
 
-class Plain(Struct, frozen=True):
+@dataclass(slots=True, eq=False)
+class Plain:
     """One request, as far as its head tells: the `length` of the body, and the `size`
     of both, in bytes. `browser` is the cookie that tells browsers apart, or empty.
 

@@ -86,7 +86,8 @@ class CoreTarget:
     def _decide(self, item: Message | Reply, *, alone: bool) -> Decision:
         if isinstance(item, Reply):
             return item
-        return self._server.receive(item, time.monotonic(), alone=alone)
+        client = self._server.client(item.client_id or "")
+        return self._server.receive(item, client, time.monotonic(), alone=alone)
 
     def _settle(self, request: Request) -> Reply:
         match request:
