@@ -15,7 +15,15 @@ from bench.generator import Line, LoadError, raise_file_limit
 from bench.goals import goals_table
 from bench.scenarios import FULL, QUICK, SCENARIOS, USUAL, Scenario, Size
 from bench.series import Series
-from bench.targets import ROOT, Target, TargetError, interpreted, ours, peers
+from bench.targets import (
+    ROOT,
+    Contender,
+    Target,
+    TargetError,
+    compiled,
+    ours,
+    peers,
+)
 
 RESULTS = ROOT / "build" / "bench.jsonl"
 
@@ -105,7 +113,7 @@ def main(  # noqa: PLR0913 - one parameter for each option
     try:
         series = Series(
             size=_size(quick, clients, scale),
-            servers=[ours(), *([] if only_ours else [interpreted(), *peers()])],
+            servers=_servers(quick=quick, only_ours=only_ours),
             given=Target(name=name, url=url, pid=pid) if url else None,
             out=out,
             files=raise_file_limit(),
@@ -124,6 +132,12 @@ def main(  # noqa: PLR0913 - one parameter for each option
 def _read(path: Path) -> list[Line]:
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def _servers(*, quick: bool, only_ours: bool) -> list[Contender]:
+    """Return whom to start; compiling takes longer than what is quick."""
+    own = [ours()] if quick else [ours(), compiled()]
+    return own if only_ours else own + peers()
 
 
 def _size(quick: bool, clients: int | None, scale: tuple[int, ...] | None) -> Size:

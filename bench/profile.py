@@ -24,7 +24,7 @@ from bench import page
 from bench.figures import table
 from bench.generator import Line, LoadError, load, raise_file_limit
 from bench.scenarios import FULL, QUICK, SCENARIOS, Run, Size, warm_up
-from bench.targets import Target, TargetError, interpreted, running
+from bench.targets import Target, TargetError, ours, running
 
 Frames: TypeAlias = tuple[str, ...]
 """Functions as `name (file)`, the innermost last."""
@@ -183,7 +183,7 @@ def spy(target: Target, seconds: float, out: Path) -> Profile:
 def by_py_spy(run: Run, size: Size, folder: Path) -> tuple[Profile, list[Line]]:
     """Profile one run: the steady part of it."""
     seen: list[Profile] = []
-    with running(interpreted()) as target:
+    with running(ours()) as target:
         if size.before:
             load(target, warm_up(size))
 
@@ -201,7 +201,7 @@ def by_cprofile(run: Run, size: Size, folder: Path) -> tuple[Profile, list[Line]
     """Profile the life of a server that did one run."""
     out = folder / "calls"
     wrapper = (sys.executable, "-m", "cProfile", "-o", str(out), "-m")
-    with running(interpreted(wrapper)) as target:
+    with running(ours(wrapper)) as target:
         lines = load(target, run).lines
     return read_calls(out), lines
 

@@ -19,11 +19,11 @@ from cometd_chat.chat import make_agent_token
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "tests" / "conformance" / "peers"
-COMPILED = ROOT / "build" / "compiled"
+PACKAGE = ROOT / "build" / "compiled"
 """Our package with the modules compiled that can be, as `scripts/bench` makes it."""
 
 OURS = "cometd-chat"
-INTERPRETED = "cometd-chat, interpreted"
+COMPILED = "cometd-chat, compiled"
 
 START_TIMEOUT = 30.0
 """Seconds in which a server must tell its address."""
@@ -82,7 +82,7 @@ def nodes() -> list[Contender]:
         replace(
             ours(),
             name=f"redis-{count}",
-            env={**ours().env, "COMETD_CHAT_SERVER__WORKERS": str(count)},
+            env={"COMETD_CHAT_SERVER__WORKERS": str(count)},
             redis=True,
         )
         for count in (1, 2, 4)
@@ -90,28 +90,17 @@ def nodes() -> list[Contender]:
     return [replace(ours(), name="sqlite-1"), *several]
 
 
-def ours() -> Contender:
-    """Return our server, compiled. Raises: TargetError when it was not."""
-    if not COMPILED.is_dir():
-        raise TargetError("scripts/bench compiles the server: start it")
-    return replace(interpreted(), name=OURS, env=_importing(COMPILED))
-
-
-def interpreted(wrapper: tuple[str, ...] = (sys.executable, "-m")) -> Contender:
-    """Return our server as its sources are; `wrapper` runs the module."""
+def ours(wrapper: tuple[str, ...] = (sys.executable, "-m")) -> Contender:
+    """Return our server; `wrapper` runs the module of that name."""
     config = str(ROOT / "bench" / "bench.ini")
     arguments = ("cometd_chat", "serve", "--config", config, "--port", "0")
-    return Contender(
-        name=INTERPRETED,
-        command=(*wrapper, *arguments),
-        path="/genesys/cometd",
-        env=_importing(ROOT),
-    )
+    return Contender(name=OURS, command=(*wrapper, *arguments), path="/genesys/cometd")
 
 
-def _importing(place: Path) -> dict[str, str]:
-    """Return the environment in which our package is the one at this place."""
-    return {"PYTHONPATH": str(place), "PYTHONSAFEPATH": "1"}
+def compiled() -> Contender:
+    """Return our server, with what is on the way of a message compiled."""
+    place = {"PYTHONPATH": str(PACKAGE), "PYTHONSAFEPATH": "1"}
+    return replace(ours(), name=COMPILED, env=place)
 
 
 def peers() -> list[Contender]:

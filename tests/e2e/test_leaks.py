@@ -12,7 +12,7 @@ import random
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -265,9 +265,16 @@ def tables(chat: Chat) -> dict[str, int]:
     return {
         f"{type(part).__name__}.{name}": len(value)
         for part in parts
-        for name, value in vars(part).items()
+        for name, value in kept(part)
         if isinstance(value, dict | set | list | deque) and len(value)
     }
+
+
+def kept(part: object) -> Iterator[tuple[str, object]]:
+    """Yield the attributes of an object; those of compiled classes have no `vars`."""
+    for name in dir(part):
+        if not name.startswith("__"):
+            yield name, getattr(part, name)
 
 
 async def emptied(node: Node | Pair, within: float = 10) -> None:

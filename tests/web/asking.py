@@ -47,7 +47,9 @@ class Sent(Exchange):
 class Sockets(Sent):
     """The same on a WebSocket, where requests do not wait for responses."""
 
-    in_turn = False
+    def __init__(self, connection: object) -> None:
+        super().__init__(connection)
+        self.in_turn = False  # on the object: compiled code looks nowhere else
 
 
 class Cut(Sent):
