@@ -92,6 +92,9 @@ ensure_compiled_package() {
     return
   fi
   ensure_compiler
+  "$venv/bin/python" -c 'import sys, sysconfig, pathlib
+sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' ||
+    die "the headers of this Python are needed: apt-get install python3-dev"
   say "Compiling what is on the way of a message (about a minute and a half) ..."
   # From a copy, as the build leaves what it makes beside the sources.
   rm -rf "$source" "$compiled"
