@@ -133,7 +133,7 @@ async def test_a_publish_finds_a_client_that_leaves_while_it_is_looked_up(
         assert owned
         owned.at = -math.inf  # as of one that has just come
         outdated = Outdated(custody._directory, agent, f"{second.url}/cometd")
-        custody._directory = outdated  # type: ignore[assignment] # as above
+        custody._directory = outdated  # type: ignore[assignment] # has all it asks
         agent.url = f"{pair.nodes[at].url}/cometd"
         reply = await agent.publish("/service/agent", {"operation": "listChats"})
         assert outdated.polls == 1
