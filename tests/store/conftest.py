@@ -61,11 +61,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     match request.param:
         case "sqlite":
             path = tmp_path / "chat.db"
-            return Place(lambda: SqliteStore.open(path, max_entries=400, pace=0.0), 80)
+            return Place(lambda: SqliteStore.open(path, max_entries=400, pace=0.0), 50)
         case "redis_single":
-            return _redis(request.getfixturevalue(request.param), 40)
+            return _redis(request.getfixturevalue(request.param), 25)
         case _:
-            return _redis(request.getfixturevalue(request.param), 15)
+            return _redis(request.getfixturevalue(request.param), 10)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ CASES = [
     Case(
         clause="CometD: the displaced connect ends with status 500",
         name="a newer connect takes the place of the held one",
-        send=[SHORT],
+        send=[CONNECT],
         meanwhile=[AT_ONCE | {"id": "2"}],
         expect=500,
         then=[CONNECTED | {"id": "2"}],
