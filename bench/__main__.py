@@ -16,6 +16,7 @@ from bench.goals import goals_table
 from bench.scenarios import FULL, QUICK, SCENARIOS, USUAL, Scenario, Size
 from bench.series import Series
 from bench.targets import (
+    COMPILED,
     ROOT,
     Contender,
     Target,
@@ -163,6 +164,8 @@ def _publish(lines: list[Line], page_path: Path | None) -> None:
     if measured.issuperset(USUAL):
         checked = tables.check_table(figures)
         made |= {"goals": goals_table(figures), "check": checked, "machine": machine()}
+        if COMPILED in figures.servers("chat"):
+            made["goals, compiled"] = goals_table(figures, COMPILED)
     for name, table in made.items():
         click.echo(f"{name}\n\n{table}")
     if page_path is not None:

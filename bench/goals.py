@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bench.figures import Figures, ratio, table
 from bench.tables import most_per_second, replay_ms
@@ -9,12 +10,15 @@ from bench.targets import OURS
 
 PEERS = ("faye", "cometd-nodejs-server")
 
+Pick: TypeAlias = Callable[[Figures, str], float | None]
+"""Picks a figure of a server, by its name; None if there is none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """A figure of ours, the most it should be, and that as a share of the others'.
 
-    `others` gives the figure of another server, `shares` the greatest shares, in the
+    Both are asked for by the name of a server. `shares` are the greatest shares, in the
     order of `PEERS`; 0 where there is no such goal. With `at_least`, these are the
     least that it should be, and the least shares.
     """
@@ -22,8 +26,8 @@ class Goal:
     name: str
     limit: float
     digits: int
-    ours: Callable[[Figures], float | None]
-    others: Callable[[Figures, str], float | None] | None = None
+    ours: Pick
+    others: Pick | None = None
     shares: tuple[float, float] = (0.0, 0.0)
     at_least: bool = False
 
@@ -37,35 +41,35 @@ class Goal:
         return value >= limit if self.at_least else value <= limit
 
 
-def _of(tag: str, phase: str, field: str) -> Callable[[Figures, str], float | None]:
+def _of(tag: str, phase: str, field: str) -> Pick:
     return lambda figures, name: figures.median(tag, phase, field, label=name)
 
 
-def _mine(tag: str, phase: str, field: str) -> Callable[[Figures], float | None]:
-    return lambda figures: figures.median(tag, phase, field, label=OURS)
-
-
-def _real(field: str) -> Callable[[Figures], float | None]:
+def _real(field: str) -> Pick:
     """Pick from the real chats, at the greatest rate."""
 
-    def pick(figures: Figures) -> float | None:
+    def pick(figures: Figures, name: str) -> float | None:
         rates = figures.each("gmschat", "steady", "rate")
         if not rates:
             return None
-        return figures.median("gmschat", "steady", field, rate=rates[-1])
+        return figures.median("gmschat", "steady", field, rate=rates[-1], label=name)
 
     return pick
 
 
-def _steepest(figures: Figures) -> float | None:
+def _steepest(figures: Figures, name: str) -> float | None:
     """Pick the greatest cost of a message among many clients, to that among few."""
     clients = figures.each("chats", "steady", "clients")
     costs = [
-        figures.median("chats", "steady", "us_per_delivery", clients=number)
+        figures.median("chats", "steady", "us_per_delivery", clients=number, label=name)
         for number in clients
     ]
     known = [cost for cost in costs if cost]
     return max(known) / known[0] if known else None
+
+
+def _most(figures: Figures, name: str) -> float | None:
+    return most_per_second(figures, "ladder", name)
 
 
 _CHAT = _of("chat", "steady", "us_per_delivery")
@@ -92,7 +96,7 @@ GOALS = (
         name="rooms: µs per delivery",
         limit=36,
         digits=1,
-        ours=_mine("chat", "steady", "us_per_delivery"),
+        ours=_of("chat", "steady", "us_per_delivery"),
         others=_CHAT,
         shares=(0.3, 0.45),
     ),
@@ -100,7 +104,7 @@ GOALS = (
         name="rooms: p99 ms",
         limit=2.2,
         digits=1,
-        ours=_mine("chat", "steady", "latency_p99_ms"),
+        ours=_of("chat", "steady", "latency_p99_ms"),
         others=_P99,
         shares=(1, 1),
     ),
@@ -108,7 +112,7 @@ GOALS = (
         name="one to 1,000: µs per delivery",
         limit=25,
         digits=1,
-        ours=_mine("fanout", "steady", "us_per_delivery"),
+        ours=_of("fanout", "steady", "us_per_delivery"),
         others=_of("fanout", "steady", "us_per_delivery"),
         shares=(0.45, 0.45),
     ),
@@ -116,7 +120,7 @@ GOALS = (
         name="all come at once: µs per client",
         limit=100,
         digits=0,
-        ours=_mine("storm", "setup", "us_per_session"),
+        ours=_of("storm", "setup", "us_per_session"),
         others=_of("storm", "setup", "us_per_session"),
         shares=(0.3, 0.3),
     ),
@@ -124,8 +128,8 @@ GOALS = (
         name="rooms: messages per s",
         limit=14_000,
         digits=0,
-        ours=lambda figures: most_per_second(figures, "ladder", OURS),
-        others=lambda figures, name: most_per_second(figures, "ladder", name),
+        ours=_most,
+        others=_most,
         shares=(2.8, 0),
         at_least=True,
     ),
@@ -133,13 +137,13 @@ GOALS = (
         name="held poll: KiB",
         limit=8,
         digits=1,
-        ours=_mine("idle", "memory", "kib_per_session"),
+        ours=_of("idle", "memory", "kib_per_session"),
     ),
     Goal(
         name="held polls: CPU %",
         limit=5,
         digits=1,
-        ours=_mine("idle", "steady", "cpu_pct"),
+        ours=_of("idle", "steady", "cpu_pct"),
     ),
     Goal(name="replay of 500 entries: ms CPU", limit=2, digits=2, ours=replay_ms),
     Goal(
@@ -148,14 +152,14 @@ GOALS = (
 )
 
 
-def goals_table(figures: Figures) -> str:
-    """Return the goals, and our figures beside them."""
+def goals_table(figures: Figures, name: str = OURS) -> str:
+    """Return the goals, and the figures of our server of this name beside them."""
     head = ("Goal", "Limit", "Ours", "To Faye", "To cometd-nodejs-server", "Met")
-    return table(head, [_row(goal, figures) for goal in GOALS])
+    return table(head, [_row(goal, figures, name) for goal in GOALS])
 
 
-def _row(goal: Goal, figures: Figures) -> tuple[str, ...]:
-    value = goal.ours(figures)
+def _row(goal: Goal, figures: Figures, mine: str) -> tuple[str, ...]:
+    value = goal.ours(figures, mine)
     shown = "–" if value is None else f"{value:.{goal.digits}f}"
     verdicts = [] if value is None else [goal.met(value, goal.limit)]
     shares = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.targets import Contender, nodes
+from bench.targets import Contender, nodes, ours
 
 CHATS_PER_AGENT = 4
 CHATS_OF_THE_SILENT = 20
@@ -95,8 +95,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Runs that belong together. `everywhere` tells whether all servers can do it;
-    `servers`, if any, are measured instead of the usual ones."""
+    """Runs that belong together. `everywhere` tells whether all servers can do it, or
+    ours alone; `servers`, if any, are measured instead of the usual ones."""
 
     name: str
     everywhere: bool
@@ -225,7 +225,7 @@ SCENARIOS = {
         Scenario(name="ladder", everywhere=True, runs=_ladder),
         Scenario(name="gmsladder", everywhere=False, runs=_gmsladder),
         Scenario(name="replay", everywhere=False, runs=_replay),
-        Scenario(name="scale", everywhere=False, runs=_scale),
+        Scenario(name="scale", everywhere=False, runs=_scale, servers=lambda: [ours()]),
         Scenario(name="nodes", everywhere=False, runs=_nodes, servers=nodes),
     )
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.generator import Line, load, too_large
 from bench.scenarios import Run, Scenario, Size, warm_up
-from bench.targets import OURS, Contender, Target, running
+from bench.targets import OWN, Contender, Target, running
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Series:
         if scenario.servers is not None:
             all_of_them = [*scenario.servers()]
         elif not scenario.everywhere:
-            all_of_them = [server for server in all_of_them if server.name == OURS]
+            all_of_them = [server for server in all_of_them if server.name in OWN]
         first = repetition % max(1, len(all_of_them))
         return all_of_them[first:] + all_of_them[:first]
 

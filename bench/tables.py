@@ -59,17 +59,22 @@ def idle_table(figures: Figures) -> str:
 
 def real_table(figures: Figures) -> str:
     """Return what a delivery costs in chats that are stored."""
-    rows = []
-    for rate in figures.each("gmschat", "steady", "rate"):
-
-        def of(field: str, rate: float = rate) -> list[float]:
-            return figures.values("gmschat", "steady", field, rate=rate)
-
-        costs = spread(of("us_per_delivery")), spread(of("us_per_exchange"))
-        late = spread(of("latency_p99_ms")), spread(of("arrived_pct"), 0)
-        rows.append((f"{rate:.0f}", *costs, *late, spread(of("cpu_pct"), 0)))
-    head = ("Messages per s", "µs per delivery", "µs per exchange", "p99 ms")
+    rows = [
+        _real_row(figures, name, rate)
+        for name in figures.servers("gmschat")
+        for rate in figures.each("gmschat", "steady", "rate")
+    ]
+    head = ("Server", "Messages per s", "µs per delivery", "µs per exchange", "p99 ms")
     return table((*head, "In time %", "CPU %"), rows)
+
+
+def _real_row(figures: Figures, name: str, rate: float) -> tuple[str, ...]:
+    def of(field: str) -> list[float]:
+        return figures.values("gmschat", "steady", field, rate=rate, label=name)
+
+    costs = spread(of("us_per_delivery")), spread(of("us_per_exchange"))
+    late = spread(of("latency_p99_ms")), spread(of("arrived_pct"), 0)
+    return (name, f"{rate:.0f}", *costs, *late, spread(of("cpu_pct"), 0))
 
 
 def nodes_table(figures: Figures) -> str:
@@ -144,22 +149,26 @@ def _top(ladder: Sequence[Line]) -> Line | None:
 def replay_table(figures: Figures) -> str:
     """Return what it costs when a customer comes back."""
     rows = []
-    for missed in figures.each("replay", "returns", "missed"):
-        costs = figures.values("replay", "returns", "us_per_return", missed=missed)
-        rows.append((f"{missed:.0f}", spread([cost / 1000 for cost in costs], 2)))
-    difference = replay_ms(figures)
-    told = "–" if difference is None else f"{difference:.2f}"
-    rows.append(("the difference: the replay alone", told))
-    return table(("Missed entries", "ms CPU per return"), rows)
+    for name in figures.servers("replay"):
+        for missed in figures.each("replay", "returns", "missed"):
+            costs = figures.values(
+                "replay", "returns", "us_per_return", missed=missed, label=name
+            )
+            told = spread([cost / 1000 for cost in costs], 2)
+            rows.append((name, f"{missed:.0f}", told))
+        difference = replay_ms(figures, name)
+        told = "–" if difference is None else f"{difference:.2f}"
+        rows.append((name, "the difference: the replay alone", told))
+    return table(("Server", "Missed entries", "ms CPU per return"), rows)
 
 
-def replay_ms(figures: Figures) -> float | None:
+def replay_ms(figures: Figures, name: str) -> float | None:
     """Return the CPU of the replay alone, without that of coming back."""
     nothing, *some = figures.each("replay", "returns", "missed") or [0.0]
     if not some:
         return None
     least, most = (
-        figures.median("replay", "returns", "us_per_return", missed=missed)
+        figures.median("replay", "returns", "us_per_return", missed=missed, label=name)
         for missed in (nothing, some[-1])
     )
     return None if least is None or most is None else (most - least) / 1000

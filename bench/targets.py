@@ -24,6 +24,7 @@ PACKAGE = ROOT / "build" / "compiled"
 
 OURS = "cometd-chat"
 COMPILED = "cometd-chat, compiled"
+OWN = (OURS, COMPILED)
 
 START_TIMEOUT = 30.0
 """Seconds in which a server must tell its address."""

@@ -57,6 +57,16 @@ def test_goals_are_met_if_figure_and_ratios_are() -> None:
     assert missed.endswith("| 0.33 (≤ 0.3) | – (≤ 0.45) | no |")
 
 
+def test_the_compiled_server_has_its_own_figures() -> None:
+    both = Figures([*CHAT.lines, steady("cometd-chat, compiled", 26.0)])
+    (rooms,) = (
+        row
+        for row in goals_table(both, "cometd-chat, compiled").splitlines()
+        if "| rooms: µs" in row
+    )
+    assert "| 26.0 | 0.20 (≤ 0.3) |" in rooms
+
+
 def returns(missed: int, cost: float) -> dict[str, Any]:
     line = {"tag": "replay", "label": OURS, "phase": "returns"}
     return line | {"missed": missed, "us_per_return": cost}
@@ -64,9 +74,9 @@ def returns(missed: int, cost: float) -> dict[str, Any]:
 
 def test_a_replay_is_what_coming_back_costs_more() -> None:
     figures = Figures([returns(0, 1_000.0), returns(500, 3_500.0)])
-    assert tables.replay_ms(figures) == 2.5
+    assert tables.replay_ms(figures, OURS) == 2.5
     assert tables.replay_table(figures).splitlines()[-1].endswith("| 2.50 |")
-    assert tables.replay_ms(Figures([returns(500, 1.0)])) is None
+    assert tables.replay_ms(Figures([returns(500, 1.0)]), OURS) is None
 
 
 def climbed(label: str, *kept_up: bool) -> list[dict[str, Any]]:
@@ -163,6 +173,6 @@ def test_tables_replace_tables_and_nothing_else(tmp_path: Path) -> None:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     text = PAGE.read_text()
-    for name in (*TABLES, "goals", "check", "machine", "profile"):
+    for name in (*TABLES, "goals", "goals, compiled", "check", "machine", "profile"):
         assert begin(name) in text, name
-    assert text.count(END) == len(TABLES) + 4
+    assert text.count(END) == len(TABLES) + 5
