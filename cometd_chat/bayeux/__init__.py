@@ -27,6 +27,7 @@ from .decisions import (
 from .mailbox import Bounds, Mailboxes, Overflow
 from .messages import (
     ABSENT,
+    UNAVAILABLE,
     UNKNOWN_CLIENT,
     Advice,
     Ext,
@@ -51,6 +52,7 @@ __all__ = [
     "CALLBACK_POLLING",
     "EVERYBODY",
     "LONG_POLLING",
+    "UNAVAILABLE",
     "UNKNOWN_CLIENT",
     "UNSET",
     "WEBSOCKET",

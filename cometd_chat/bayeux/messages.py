@@ -91,6 +91,7 @@ INVALID_MESSAGE = error(400, "Invalid message")
 NO_TRANSPORT = error(301, "Connection types not supported")
 SECOND_CONNECT = error(400, "One connect for each request")
 OVERLOADED = error(503, "Too many clients")
+UNAVAILABLE = error(503, "Try again")
 
 STOP = Advice(reconnect="none")
 """Advice after which a client neither reconnects nor shakes hands again."""

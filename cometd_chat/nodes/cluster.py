@@ -101,6 +101,10 @@ class Cluster:
             with self.custody.at_work(client.id):
                 await self._application.silent(client)
 
+    async def welcome(self, client: bayeux.Client) -> bool:
+        """See `Elsewhere.welcome`."""
+        return await self.custody.welcome(client)
+
     async def keep(self, client: bayeux.Client) -> None:
         """See `Elsewhere.keep`."""
         await self.custody.keep(client)

@@ -143,6 +143,15 @@ class Custody:
 
     # -- what the directory tells of it ---------------------------------------------
 
+    async def welcome(self, client: bayeux.Client) -> bool:
+        """See `Elsewhere.welcome`; raises nothing."""
+        await self.keep(client)
+        owned = self._owned.get(client.id)
+        if owned is None or owned.kept is None:
+            self._owned.pop(client.id, None)
+            return False
+        return True
+
     async def keep(self, client: bayeux.Client) -> None:
         """See `Elsewhere.keep`; raises nothing."""
         if self._server.client(client.id) is not client:

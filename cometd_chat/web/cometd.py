@@ -337,15 +337,23 @@ class CometdEndpoint:
             return self._server.refuse(message, str(exc), exc.reconnect)
         now = self._clock.monotonic()
         reply = self._server.admit(message, identity, now, peer.browser)
-        asked = bayeux.extensions.resume(message)
         new = self._server.client(reply.client_id or "")
-        if new is not None and asked is not None:
+        if new is None:
+            return reply
+        if not await self._welcome(new):
+            self._server.part(new)
+            return self._server.refuse(message, bayeux.UNAVAILABLE, "handshake")
+        # After that: who is refused shall find his former client as it was.
+        if (asked := bayeux.extensions.resume(message)) is not None:
             resumed = await self._resume(asked, new)
             told = {"clientId": asked.client_id, "resumed": resumed}
             reply.ext = {**(reply.ext or {}), "resume": told}
-        if new is not None:
             await self._keep(new)
         return reply
+
+    async def _welcome(self, client: bayeux.Client) -> bool:
+        """Let other nodes know a new client; False if that is not possible."""
+        return self.elsewhere is None or await self.elsewhere.welcome(client)
 
     async def _resume(
         self, asked: bayeux.extensions.Resume, new: bayeux.Client

@@ -32,6 +32,11 @@ class Elsewhere(Protocol):
         """Tell whether requests are better served by the others."""
         ...
 
+    async def welcome(self, client: bayeux.Client) -> bool:
+        """Note a new client; False if the others cannot know of it, and would refuse
+        it: then it must not be let in."""
+        ...
+
     async def keep(self, client: bayeux.Client) -> None:
         """Note where the client is and what it has, if that is new."""
         ...

@@ -8,6 +8,7 @@ import pytest
 from cometd_chat.app import Node
 from cometd_chat.nodes.cluster import SOON, Cluster
 from cometd_chat.nodes.directory import PARKED, Directory, Place
+from cometd_chat.store import StoreUnavailableError
 from tests.clients.agent import AgentClient
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient
@@ -83,6 +84,45 @@ class Outdated:
             self._agent.url = self._polled
             await self._agent.connect(advice={"timeout": 0})
         return kept
+
+
+class Unreachable:
+    """A directory that cannot be written to until it can."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.reachable = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._directory, name)
+
+    async def keep(self, client_id: str, number: int, record: bytes) -> bool:
+        if not self.reachable:
+            raise StoreUnavailableError("nothing can be stored now")
+        return await self._directory.keep(client_id, number, record)
+
+
+async def test_who_the_other_nodes_cannot_know_is_not_let_in(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with AgentClient(f"{first.url}/cometd", agent_token()) as agent:
+        await agent.handshake()
+        await agent.connect(advice={"timeout": 0})
+        former = agent.client_id
+        custody = cluster_of(first).custody
+        away = Unreachable(custody._directory)
+        custody._directory = away  # type: ignore[assignment] # has all it asks
+        resume = {"resume": {"clientId": former}}
+        refused = await agent.handshake(ext={**agent.handshake_fields["ext"], **resume})
+        assert not refused["successful"]
+        assert refused["error"] == "503::Try again"
+        assert refused["advice"]["reconnect"] == "handshake"
+        assert list(custody._owned) == [former]
+        assert len(first._chat.server) == 1
+        away.reachable = True
+        reply = await agent.handshake()
+        assert reply["successful"]
+        agent.url = f"{second.url}/cometd"
+        assert (await agent.connect(advice={"timeout": 0}))["successful"]
 
 
 async def test_a_connect_that_a_goodbye_overtakes_is_told_to_stop(pair: Pair) -> None:
