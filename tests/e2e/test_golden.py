@@ -91,14 +91,15 @@ async def test_a_crowd_that_comes_back_after_a_restart_is_spread_and_misses_noth
             answered = sorted(await asyncio.gather(*(p.come() for p in phones)))
         for app in apps:
             await app.vanish()
-    assert spread(answered, begun) <= 2 * RATE + RATE // 4
+    assert spread(answered, begun) <= 3 * RATE
     assert all("before" in json.dumps(phone.events) for phone in phones)
 
 
 def spread(moments: list[float], begun: float) -> int:
     """Return the most handshakes that were answered within one second.
 
-    Twice the rate is allowed: as many may come in one moment, and then one by one.
+    Twice the rate is allowed: as many may come in one moment, and then one by one. If
+    the machine stands still meanwhile, those who waited come together: once more.
     Those that would wait longer than the server lets anybody wait come together.
     """
     early = [moment for moment in moments if moment - begun < 4.5]

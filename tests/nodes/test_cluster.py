@@ -38,12 +38,10 @@ async def cluster(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
     )
     try:
         yield process
-        process.terminate()
+    finally:
+        process.terminate()  # killed, it would leave its nodes behind
         async with asyncio.timeout(WITHIN):
             assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
 
 
 @pytest.mark.slow
