@@ -111,16 +111,16 @@ async def test_who_the_other_nodes_cannot_know_is_not_let_in(pair: Pair) -> None
         custody = cluster_of(first).custody
         away = Unreachable(custody._directory)
         custody._directory = away  # type: ignore[assignment] # has all it asks
-        resume = {"resume": {"clientId": former}}
-        refused = await agent.handshake(ext={**agent.handshake_fields["ext"], **resume})
+        ext = {**agent.handshake_fields["ext"], "resume": {"clientId": former}}
+        refused = await agent.handshake(ext=ext)
         assert not refused["successful"]
         assert refused["error"] == "503::Try again"
         assert refused["advice"]["reconnect"] == "handshake"
         assert list(custody._owned) == [former]
         assert len(first._chat.server) == 1
         away.reachable = True
-        reply = await agent.handshake()
-        assert reply["successful"]
+        reply = await agent.handshake(ext=ext)
+        assert reply["ext"]["resume"] == {"clientId": former, "resumed": True}
         agent.url = f"{second.url}/cometd"
         assert (await agent.connect(advice={"timeout": 0}))["successful"]
 
