@@ -31,6 +31,7 @@ async def said(stream: asyncio.StreamReader, text: str) -> None:
 @asynccontextmanager
 async def cluster(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
+        *("env", "--default-signal=HUP"),  # bash traps none that nohup had it ignore
         str(PROJECT / "scripts" / "cluster"),
         env={**os.environ, "NODES": "2", "PORT": str(port), "DATA": str(folder)},
         stdout=asyncio.subprocess.PIPE,
