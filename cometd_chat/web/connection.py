@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from cometd_chat import bayeux
 
 from .exchange import Look, look_for_end
-from .http_head import Verdict
+from .http_head import LONGEST, Verdict
 from .plain import PlainExchange
 from .plain_head import Plain
 
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         if self._exchange is None:
             # Nearly always one request, as a whole.
             plain = self._read(data)
-            if not isinstance(plain, Verdict) and len(data) == plain.size:
+            if isinstance(plain, Plain) and len(data) == plain.size:
                 self._serve(plain, data[plain.size - plain.length :])
                 return
         self._advance(data)
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._advancing = True
         served = 0
         while data and self._ready and served < MOST_AT_ONCE:
-            plain = self._read(data)
+            plain = self._read(bytes(data[:LONGEST]))
             if plain is Verdict.FOREIGN:
                 self._hand_over(bytes(data))
                 return
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         if served == MOST_AT_ONCE:
             asyncio.get_running_loop().call_soon(self._go_on)
 
-    def _read(self, data: bytes | bytearray) -> Plain | Verdict:
+    def _read(self, data: bytes) -> Plain | Verdict:
         """Return the request that the data begin with, nearly always like the last."""
         front, last = self._front, self._plain
         plain = None if last is None else last.next(data)

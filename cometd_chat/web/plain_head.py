@@ -72,7 +72,6 @@ class Form:
     length_at: int
 
 
-@dataclass(slots=True, eq=False)
 class Plain:
     """One request, as far as its head tells: the `length` of the body, and the `size`
     of both, in bytes. `browser` is the cookie that tells browsers apart, or empty.
@@ -80,27 +79,35 @@ class Plain:
     The length stands in the head as `digits`, between `before` and `after`.
     """
 
-    form: Form
-    before: bytes
-    digits: bytes
-    after: bytes
-    length: int
-    size: int
-    browser: str
+    __slots__ = ("after", "before", "browser", "digits", "form", "length", "size")
 
-    def next(self, data: bytes | bytearray) -> "Plain | None":
+    def __init__(
+        self, form: Form, before: bytes, digits: bytes, after: bytes, browser: str
+    ) -> None:
+        self.form = form
+        self.before = before
+        self.digits = digits
+        self.after = after
+        self.length = int(digits)
+        self.size = len(before) + len(digits) + len(after) + self.length
+        self.browser = browser
+
+    def next(self, data: bytes) -> "Plain | None":
         """Return the request that the data begin with, if at most its length differs
         from this one: so do nearly all that follow each other on a connection."""
-        begin = len(self.before)
-        end = data.find(b"\r", begin, begin + _MOST_DIGITS + 1)
-        if not (data.startswith(self.before) and data.startswith(self.after, end)):
+        begin, after = len(self.before), self.after
+        if not data.startswith(self.before):
             return None
-        digits = bytes(data[begin:end])
-        if digits == self.digits:
+        end = begin + len(self.digits)
+        if data[begin:end] == self.digits and data[end : end + len(after)] == after:
             return self
-        if not _is_length(digits) or end + len(self.after) > LONGEST:
+        end = data.find(b"\r", begin, begin + _MOST_DIGITS + 1)
+        if end < 0 or data[end : end + len(after)] != after:
             return None
-        return _plain(self.form, self.before, digits, self.after, self.browser)
+        digits = data[begin:end]
+        if not _is_length(digits) or end + len(after) > LONGEST:
+            return None
+        return Plain(self.form, self.before, digits, after, self.browser)
 
 
 class PlainHeads:
@@ -147,7 +154,7 @@ class PlainHeads:
         if browser is None or not _is_length(parts[at]):
             return None
         before, after = b"".join(parts[:at]), b"".join(parts[at + 1 :])
-        return _plain(form, before, parts[at], after, browser)
+        return Plain(form, before, parts[at], after, browser)
 
     def _new(self, text: bytes, head: Head, parts: list[bytes]) -> Plain | Verdict:
         browser = self._browser(head.fields.get("cookie", "").encode())
@@ -158,7 +165,7 @@ class PlainHeads:
         if len(text) <= LONGEST_KNOWN and len(parts) == 1 + 3 * len(_differing(head)):
             self._remember(form, parts)
         begin, end = found.span(1)
-        return _plain(form, text[:begin], text[begin:end], text[end:], browser)
+        return Plain(form, text[:begin], text[begin:end], text[end:], browser)
 
     def _remember(self, form: Form, parts: list[bytes]) -> None:
         if len(self._known) >= MOST_FORMS:
@@ -215,14 +222,6 @@ def _is_length(digits: bytes) -> bool:
         and len(digits) <= _MOST_DIGITS
         and (digits[:1] != b"0" or digits == b"0")
     )
-
-
-def _plain(
-    form: Form, before: bytes, digits: bytes, after: bytes, browser: str
-) -> Plain:
-    length = int(digits)
-    size = len(before) + len(digits) + len(after) + length
-    return Plain(form, before, digits, after, length, size, browser)
 
 
 def _cors(origin: str) -> bytes:
