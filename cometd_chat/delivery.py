@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Raw
 
@@ -32,7 +32,7 @@ from cometd_chat.store import Change, SessionNotFoundError, Store
 Form: TypeAlias = Callable[[Session, Sequence[Entry]], bytes]
 """Renders one contiguous run of entries as a Bayeux event."""
 
-PAGE = 500
+PAGE: Final = 500
 """Most entries read from the store for one cursor at once."""
 
 
@@ -450,7 +450,7 @@ class Delivery:
             del self._watchers[session_id]
 
 
-_NOBODY = _Reader()
+_NOBODY: Final = _Reader()
 
 
 def _continue(cursor: Cursor, entries: Sequence[Entry]) -> None:

@@ -6,7 +6,7 @@ that refuses it, so that its neighbours in the same request are still served.
 
 import re
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import DecodeError, Raw, ValidationError, json
 
@@ -15,12 +15,12 @@ from .replies import refusal, stopped
 
 T = TypeVar("T")
 
-_NO_JSON = "The body is not valid JSON"
-_OPENING = frozenset((b"{", b"["))
-_MAX_ID = 66  # 64 characters and their quotes
+_NO_JSON: Final = "The body is not valid JSON"
+_OPENING: Final = frozenset((b"{", b"["))
+_MAX_ID: Final = 66  # 64 characters and their quotes
 # Possessive, and content with a string that never ends: otherwise a body of escaped
 # quotes is searched from each of them to its end, which takes minutes.
-_NESTING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
+_NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
 class BodyError(Exception):
@@ -31,12 +31,12 @@ class BodyError(Exception):
         self.status = status
 
 
-_decode_all = json.Decoder(list[Message] | Message).decode
-_decode_parts = json.Decoder(list[Raw]).decode
-_decode_part = json.Decoder(Raw).decode
-_decode_one = json.Decoder(Message).decode
-_decode_fields = json.Decoder(dict[str, Raw]).decode
-_encode = json.Encoder().encode
+_decode_all: Final = json.Decoder(list[Message] | Message).decode
+_decode_parts: Final = json.Decoder(list[Raw]).decode
+_decode_part: Final = json.Decoder(Raw).decode
+_decode_one: Final = json.Decoder(Message).decode
+_decode_fields: Final = json.Decoder(dict[str, Raw]).decode
+_encode: Final = json.Encoder().encode
 
 
 def parse(body: bytes, limits: Limits) -> list[Message | Reply]:

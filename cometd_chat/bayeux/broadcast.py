@@ -8,6 +8,7 @@ would look like a reply to clients that happen to wait for that id.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from msgspec import UNSET, Raw, json
 
@@ -47,10 +48,10 @@ class Hearers:
         return wanted.difference(self.but) if self.but else wanted
 
 
-EVERYBODY = Hearers()
+EVERYBODY: Final = Hearers()
 
 
-_encode = json.Encoder().encode
+_encode: Final = json.Encoder().encode
 
 
 class Broadcast:

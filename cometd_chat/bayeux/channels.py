@@ -7,20 +7,23 @@ asks it. Servers that compared prefixes instead let `/meta/subscribe/x` through.
 import re
 from enum import Enum
 from functools import lru_cache
+from typing import Final
 
-HANDSHAKE = "/meta/handshake"
-CONNECT = "/meta/connect"
-SUBSCRIBE = "/meta/subscribe"
-UNSUBSCRIBE = "/meta/unsubscribe"
-DISCONNECT = "/meta/disconnect"
+HANDSHAKE: Final = "/meta/handshake"
+CONNECT: Final = "/meta/connect"
+SUBSCRIBE: Final = "/meta/subscribe"
+UNSUBSCRIBE: Final = "/meta/unsubscribe"
+DISCONNECT: Final = "/meta/disconnect"
 
-MAX_LENGTH = 256
+MAX_LENGTH: Final = 256
 """Longest channel name in characters; Bayeux sets no limit, a server needs one."""
 
 # Clients in the field use more characters than the grammar of the specification
 # has; CometD's validator accepts these, so they must keep working.
-_NAME = re.compile(r"(?:/[A-Za-z0-9 !#$()+\-.@_{}~]+)+", re.ASCII).fullmatch
-_PATTERN = re.compile(r"(?:/[A-Za-z0-9 !#$()+\-.@_{}~]+)*/\*{1,2}", re.ASCII).fullmatch
+_NAME: Final = re.compile(r"(?:/[A-Za-z0-9 !#$()+\-.@_{}~]+)+", re.ASCII).fullmatch
+_PATTERN: Final = re.compile(
+    r"(?:/[A-Za-z0-9 !#$()+\-.@_{}~]+)*/\*{1,2}", re.ASCII
+).fullmatch
 
 
 class Kind(Enum):

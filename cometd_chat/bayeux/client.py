@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from .decisions import Connect
 
-_MARKS = 4  # the newest one, and some for connects that come late
+_MARKS: Final = 4  # the newest one, and some for connects that come late
 
 Identity: TypeAlias = object
 """What the application makes of a handshake."""

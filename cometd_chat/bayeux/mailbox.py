@@ -19,13 +19,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from msgspec import Raw
 
 from .moving import Mail
 
-_AT_ONCE = -math.inf
-_NEVER = math.inf
+_AT_ONCE: Final = -math.inf
+_NEVER: Final = math.inf
 
 
 class Overflow(Enum):

@@ -1,11 +1,13 @@
 """Answers to messages."""
 
+from typing import Final
+
 from msgspec import UNSET
 
 from . import channels
 from .messages import ABSENT, STOP, Message, Reply
 
-_ABOUT_SUBSCRIPTIONS = {channels.SUBSCRIBE, channels.UNSUBSCRIBE}
+_ABOUT_SUBSCRIPTIONS: Final = {channels.SUBSCRIBE, channels.UNSUBSCRIBE}
 
 
 def reply(message: Message, *, successful: bool = True) -> Reply:

@@ -29,6 +29,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from msgspec import structs
 
@@ -52,10 +53,10 @@ from .decisions import (
 from .messages import Advice, Ext, Message, Reply
 from .replies import refusal, reply, stopped
 
-LONG_POLLING = "long-polling"
-CALLBACK_POLLING = "callback-polling"
-WEBSOCKET = "websocket"
-_LONGEST = 1e9  # milliseconds
+LONG_POLLING: Final = "long-polling"
+CALLBACK_POLLING: Final = "callback-polling"
+WEBSOCKET: Final = "websocket"
+_LONGEST: Final = 1e9  # milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import Raw
 
@@ -39,12 +39,12 @@ from .luggage import Luggage, Published
 
 log = logging.getLogger(__name__)
 
-CUSTOMERS_CHANNEL = "/_genesys"
+CUSTOMERS_CHANNEL: Final = "/_genesys"
 
-MOST_UNREAD = 99_999
+MOST_UNREAD: Final = 99_999
 """Largest number of unread messages that an app's icon can mean."""
 
-NEWEST = LARGEST_POSITION
+NEWEST: Final = LARGEST_POSITION
 """Stands for the end of a transcript, wherever that is."""
 
 
@@ -350,7 +350,7 @@ class ChatApplication:
         return {"replay": {CUSTOMERS_CHANNEL: told}}
 
 
-_OURS = {CUSTOMERS_CHANNEL, AGENTS_CHANNEL}
+_OURS: Final = {CUSTOMERS_CHANNEL, AGENTS_CHANNEL}
 
 
 def _channels(identity: object) -> set[str]:

@@ -13,7 +13,7 @@ between the look and the hold.
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import Raw
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Work: TypeAlias = Coroutine[Any, Any, None]
 """What has to be waited for. Most requests have none, and are served without it."""
 
-DEPARTURES = 500
+DEPARTURES: Final = 500
 """Held connects that are answered in a second when their clients go elsewhere."""
 
 

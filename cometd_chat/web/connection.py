@@ -5,7 +5,7 @@ up to a bound; beyond that the socket is not read.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from cometd_chat import bayeux
 
@@ -17,11 +17,11 @@ from .plain_head import Plain
 if TYPE_CHECKING:
     from .front import Front
 
-MOST_WAITING = 65_536
+MOST_WAITING: Final = 65_536
 """Bytes of further requests that wait while one is served; then reading pauses."""
 
 
-MOST_AT_ONCE = 32
+MOST_AT_ONCE: Final = 32
 """Requests of one connection that are served before others have their turn."""
 
 
@@ -226,4 +226,4 @@ class Connection(asyncio.Protocol):
             self._late = None
 
 
-_NOBODY = bayeux.Peer(headers={})
+_NOBODY: Final = bayeux.Peer(headers={})

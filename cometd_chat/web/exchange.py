@@ -12,7 +12,7 @@ import struct
 import termios
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from msgspec import Raw
@@ -20,29 +20,29 @@ from mypy_extensions import mypyc_attr
 
 from cometd_chat import bayeux
 
-JSON_HEADERS = {
+JSON_HEADERS: Final = {
     "Content-Type": "application/json; charset=utf-8",
     "Cache-Control": "no-store",
 }
-SCRIPT_HEADERS = {
+SCRIPT_HEADERS: Final = {
     "Content-Type": "text/javascript; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-DISPLACED = 500
+DISPLACED: Final = 500
 """Status of a connect whose place was taken by a newer one.
 
 CometD's choice: clients ignore the failure, for its id is no longer theirs, and
 browsers do not repeat it by themselves as they do with 408 (CometD issue 800).
 """
 
-_GONE = select.POLLRDHUP
+_GONE: Final = select.POLLRDHUP
 
 Look: TypeAlias = Callable[[int], list[tuple[int, int]]]
 """Asks the system what has happened to a connection, waiting so many milliseconds."""
 
-CONFIRMATION_TRIES = 15
-CONFIRMATION_PAUSE = 0.02
+CONFIRMATION_TRIES: Final = 15
+CONFIRMATION_PAUSE: Final = 0.02
 """Seconds, times the tries: longer than hosts delay the acknowledgement of TCP."""
 
 

@@ -6,6 +6,7 @@ behind the path, and send JSON as `text/plain` or in a form to avoid preflights.
 
 import re
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import parse_qsl
 
 from aiohttp import ClientConnectionError, web
@@ -19,10 +20,10 @@ from .exchange import DISPLACED, HttpExchange
 from .limits import read_body
 from .peers import peer_of
 
-CALLBACK = "jsonpcallback"
+CALLBACK: Final = "jsonpcallback"
 """Name of the function where the request gives none (Bayeux 1.0)."""
 
-_CALLBACK = re.compile(r"[A-Za-z0-9._\-]{1,64}").fullmatch
+_CALLBACK: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}").fullmatch
 
 
 class HttpTransports:

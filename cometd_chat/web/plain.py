@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiohttp.http import SERVER_SOFTWARE
 from msgspec import Raw, structs
@@ -33,14 +33,18 @@ from .plain_head import Form, Plain, PlainHeads
 
 log = logging.getLogger(__name__)
 
-_JSON = b"Content-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n"
-_TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
-_BYTES = b"Content-Type: application/octet-stream\r\n"
-_GMS = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items()).encode()
-_CLOSE = b"Connection: close\r\n"
-_SERVER = SERVER_SOFTWARE.encode()
+_JSON: Final = (
+    b"Content-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n"
+)
+_TEXT: Final = b"Content-Type: text/plain; charset=utf-8\r\n"
+_BYTES: Final = b"Content-Type: application/octet-stream\r\n"
+_GMS: Final = "".join(
+    f"{name}: {value}\r\n" for name, value in HEADERS.items()
+).encode()
+_CLOSE: Final = b"Connection: close\r\n"
+_SERVER: Final = SERVER_SOFTWARE.encode()
 
-_NO_CALLS = PlainCalls({})
+_NO_CALLS: Final = PlainCalls({})
 
 
 class Line(Protocol):
@@ -81,7 +85,7 @@ class Responses:
         )
 
 
-_STATUS_LINES = {
+_STATUS_LINES: Final = {
     s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus
 }
 

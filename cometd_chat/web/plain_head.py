@@ -8,28 +8,31 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from .browsers import COOKIE, is_browser
 from .http_head import LONGEST, Head, HeadReader, Verdict
 from .origins import Origins, cors_headers
 from .plain_calls import PlainCalls, Target
 
-MOST_FORMS = 4096
+MOST_FORMS: Final = 4096
 """Forms that are known."""
 
-LONGEST_KNOWN = 1024
+LONGEST_KNOWN: Final = 1024
 """Bytes of the longest head whose form becomes known."""
 
-_cut = re.compile(
+_cut: Final = re.compile(
     rb"(\r\n(?:content-length|cookie): )([!-~][ -~]*+)", re.IGNORECASE
 ).split
-_find_length = re.compile(rb"\r\ncontent-length:[\t ]*+([0-9]++)", re.IGNORECASE).search
-_MOST_DIGITS = 9
+_find_length: Final = re.compile(
+    rb"\r\ncontent-length:[\t ]*+([0-9]++)", re.IGNORECASE
+).search
+_MOST_DIGITS: Final = 9
 
 # Pairs and nothing else: what is quoted could hide the cookie, or be hidden by it.
-_PAIR = r'[^=;\s",]++=[^=;\s",]*+'
-_COOKIES = re.compile(rf"{_PAIR}(?:; {_PAIR})*+").fullmatch
-_BROWSERS = re.compile(rf"(?:^|; ){COOKIE}=([^;]*)").findall
+_PAIR: Final = r'[^=;\s",]++=[^=;\s",]*+'
+_COOKIES: Final = re.compile(rf"{_PAIR}(?:; {_PAIR})*+").fullmatch
+_BROWSERS: Final = re.compile(rf"(?:^|; ){COOKIE}=([^;]*)").findall
 
 
 class Headers(Mapping[str, str]):
@@ -50,7 +53,7 @@ class Headers(Mapping[str, str]):
         return len(self._fields)
 
 
-_NONE = Headers({})
+_NONE: Final = Headers({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,15 @@ Advice cannot spread them, for some clients read its `interval` in other units.
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from cometd_chat.bayeux import Peer
 
-LONGEST = 5.0
+LONGEST: Final = 5.0
 """Seconds that anybody waits at most, less than clients wait for an answer."""
 
 
-MOST = 10_000
+MOST: Final = 10_000
 """Addresses beyond which those that are quiet are forgotten."""
 
 

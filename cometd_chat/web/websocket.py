@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import ClientConnectionError, WSCloseCode, WSMsgType, web
 from msgspec import Raw
@@ -24,13 +24,13 @@ from .peers import peer_of
 
 log = logging.getLogger(__name__)
 
-FIRST_MESSAGE = 10.0
+FIRST_MESSAGE: Final = 10.0
 """Seconds within which a socket must say something."""
 
-PING_PERIOD = 25.0
+PING_PERIOD: Final = 25.0
 """Seconds between pings: more than a hiccup of a phone, less than a proxy waits."""
 
-FAREWELL = 2.0
+FAREWELL: Final = 2.0
 """Seconds that a peer gets to answer when the server closes its socket."""
 
 Response: TypeAlias = tuple["SocketExchange", list[str]]
