@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import SERVER_SOFTWARE
 from msgspec import Raw, structs
@@ -31,6 +31,9 @@ from .origins import Origins
 from .plain_calls import PlainCall, PlainCalls, Target
 from .plain_head import Form, Plain, PlainHeads
 
+if TYPE_CHECKING:
+    from .connection import Connection
+
 log = logging.getLogger(__name__)
 
 _JSON: Final = (
@@ -45,16 +48,6 @@ _CLOSE: Final = b"Connection: close\r\n"
 _SERVER: Final = SERVER_SOFTWARE.encode()
 
 _NO_CALLS: Final = PlainCalls({})
-
-
-class Line(Protocol):
-    """The connection that a request came on."""
-
-    transport: asyncio.Transport
-
-    def answer(self, exchange: "PlainExchange", response: bytes) -> None:
-        """Write the response of the exchange, unless the connection is gone."""
-        ...
 
 
 class Responses:
@@ -98,7 +91,9 @@ class PlainExchange(Exchange):
     cookie = b""
     answered = False
 
-    def __init__(self, line: Line, responses: Responses, request: Plain) -> None:
+    def __init__(
+        self, line: "Connection", responses: Responses, request: Plain
+    ) -> None:
         super().__init__(line.transport)
         self._line = line
         self._responses = responses
@@ -119,9 +114,7 @@ class PlainExchange(Exchange):
 
     def send(self, messages: Sequence[bayeux.Reply | Raw]) -> None:
         kind = _JSON + self.cookie if self.cookie and self.admits else _JSON
-        cors, make = self.request.form.cors, self._responses.make
-        body = bayeux.encode(messages)
-        self._line.answer(self, make(200, body, kind, cors, close=self.parting))
+        self._answer(200, bayeux.encode(messages), kind)
 
     def refuse(self, status: int, text: str = "") -> None:
         self._answer(status, text.encode(), _TEXT if text else _BYTES)
@@ -140,8 +133,9 @@ class PlainExchange(Exchange):
             self.reply(http_failure(refusal))
 
     def _answer(self, status: int, body: bytes, kind: bytes) -> None:
-        cors, make = self.request.form.cors, self._responses.make
-        self._line.answer(self, make(status, body, kind, cors, close=self.parting))
+        cors = self.request.form.cors
+        response = self._responses.make(status, body, kind, cors, close=self.parting)
+        self._line.answer(self, response)
 
 
 class PlainPosts:
