@@ -8,7 +8,7 @@ WebSocket carries many exchanges (`web/websocket.py`).
 import asyncio
 import fcntl
 import select
-import struct
+import sys
 import termios
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -259,9 +259,9 @@ def unconfirmed_bytes(transport: asyncio.BaseTransport | None) -> int:
     sock = None if transport is None else transport.get_extra_info("socket")
     if sock is None:
         return 0
+    count = bytearray(4)  # written to: to hand out a copy takes several times as long
     try:
-        packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
     except (OSError, ValueError):  # closed meanwhile
         return 0
-    (count,) = struct.unpack("i", packed)
-    return int(count)
+    return int.from_bytes(count, sys.byteorder)
