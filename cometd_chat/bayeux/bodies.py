@@ -49,9 +49,8 @@ def parse(body: bytes, limits: Limits) -> list[Message | Reply]:
     """
     if not body.isascii():
         _check_text(body)
-    depth = limits.depth
-    if body.count(b"[") + body.count(b"{") > depth and _nested(body, depth):
-        raise BodyError(400, f"More than {depth} levels of nesting")
+    if len(body) > 2 * limits.depth:  # room enough to open and to close them
+        _check_nesting(body, limits.depth)
     try:
         decoded = _decode_all(body)
     except ValidationError:
@@ -76,6 +75,11 @@ def _check_text(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError as exc:
         raise BodyError(400, "The body is not UTF-8") from exc
+
+
+def _check_nesting(body: bytes, depth: int) -> None:
+    if body.count(b"[") + body.count(b"{") > depth and _nested(body, depth):
+        raise BodyError(400, f"More than {depth} levels of nesting")
 
 
 def _nested(body: bytes, depth: int) -> bool:
@@ -118,7 +122,8 @@ def _parse_one(part: Raw) -> Message | Reply:
 
 
 def _checked(message: Message) -> Message | Reply:
-    if len(message.id) <= _MAX_ID and bytes(message.id)[:1] not in _OPENING:
+    text = bytes(message.id)
+    if len(text) <= _MAX_ID and text[:1] not in _OPENING:
         return message
     message.id = ABSENT
     return stopped(refusal(message, INVALID_ID))
