@@ -8,15 +8,12 @@ from .bodies import BodyError, encode, parse
 from .broadcast import EVERYBODY, Broadcast, Hearers, Rules
 from .client import Client, Rewind
 from .decisions import (
-    Connect,
-    Count,
     Decision,
     Disconnect,
     Expired,
     Farewell,
     Handshake,
     Occurrence,
-    Publish,
     Release,
     Request,
     Silent,
@@ -24,6 +21,7 @@ from .decisions import (
     Subscribe,
     Unsubscribe,
 )
+from .frequent import Connect, Count, Publish
 from .mailbox import Bounds, Mailboxes, Overflow
 from .messages import (
     ABSENT,

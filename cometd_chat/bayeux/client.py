@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from .decisions import Connect
+    from .frequent import Connect
 
 _MARKS: Final = 4  # the newest one, and some for connects that come late
 

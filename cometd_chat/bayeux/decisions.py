@@ -4,7 +4,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from .client import Client, Rewind
+from .client import Client
+from .frequent import Connect, Publish
 from .messages import Message, Reply
 
 
@@ -12,32 +13,6 @@ class Handshake(Struct, frozen=True):
     """Ask whether this peer may come in, then call `admit()`."""
 
     message: Message
-
-
-class Count(Struct, frozen=True):
-    """`batch` is the number that the answer to a connect will have; `rewind` takes
-    back what came after the answer which the client says it got. None if that carried
-    nothing: then nothing of what is not acknowledged arrived."""
-
-    batch: int
-    rewind: Rewind | None
-
-
-class Connect(Struct, eq=False):
-    """Answer this connect: at once, or (`wait`) hold it at most until `deadline`; then
-    call `answered()`.
-
-    One that was held for this client until now is displaced. It must end without a
-    Bayeux reply, or the client would run two loops of connects.
-    `count` is None for clients that do not speak the acknowledgement extension.
-    """
-
-    client: Client
-    message: Message
-    reply: Reply
-    wait: bool
-    deadline: float
-    count: Count | None
 
 
 class Subscribe(Struct, frozen=True):
@@ -54,13 +29,6 @@ class Unsubscribe(Struct, frozen=True):
     client: Client
     channels: tuple[str, ...]
     reply: Reply
-
-
-class Publish(Struct, frozen=True):
-    """Hand the message to the application; the reply tells whether it took it."""
-
-    client: Client
-    message: Message
 
 
 class Disconnect(Struct, frozen=True):

@@ -36,20 +36,18 @@ from msgspec import structs
 from . import channels, extensions, messages
 from .client import Client
 from .decisions import (
-    Connect,
-    Count,
     Decision,
     Disconnect,
     Expired,
     Farewell,
     Handshake,
     Occurrence,
-    Publish,
     Release,
     Silent,
     Subscribe,
     Unsubscribe,
 )
+from .frequent import Connect, Count, Publish
 from .messages import Advice, Ext, Message, Reply
 from .replies import refusal, reply, stopped
 

@@ -136,7 +136,7 @@ def carried_out(server: BayeuxServer, decision: Decision) -> list[Reply]:
     match decision:
         case Reply():
             return [decision]
-        case Connect(_, _, answer):
+        case Connect(reply=answer):
             return [answer]
         case Subscribe(client, sent, _):
             return [server.subscribe(client, sent)]
