@@ -21,9 +21,7 @@ MOST_FORMS: Final = 4096
 LONGEST_KNOWN: Final = 1024
 """Bytes of the longest head whose form becomes known."""
 
-_cut: Final = re.compile(
-    rb"(\r\n(?:content-length|cookie): )([!-~][ -~]*+)", re.IGNORECASE
-).split
+_cut: Final = re.compile(rb"(\r\n[Cc]o(?:ntent-[Ll]ength|okie): )([!-~][ -~]*+)").split
 _find_length: Final = re.compile(
     rb"\r\ncontent-length:[\t ]*+([0-9]++)", re.IGNORECASE
 ).search
@@ -136,9 +134,9 @@ class PlainHeads:
         self._browsers = browsers
         self._known: dict[tuple[bytes, ...], Form] = {}
 
-    def read(self, data: bytes | bytearray) -> Plain | Verdict:
+    def read(self, data: bytes) -> Plain | Verdict:
         """Return the request that the data begin with, as far as its head tells."""
-        text = bytes(data[: data.find(b"\r\n\r\n") + 4])
+        text = data[: data.find(b"\r\n\r\n") + 4]
         parts = _cut(text)
         common = parts.copy()
         del common[2::3]

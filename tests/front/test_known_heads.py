@@ -58,7 +58,7 @@ async def test_of_one_like_another_only_what_differs_is_read(
     first = heads.read(WITH_COOKIE + b"message")
     assert told(first) == (7, len(WITH_COOKIE) + 7, "b1")
     other = WITH_COOKIE.replace(b": 7", b": 123").replace(b"b1", b"another")
-    read = heads.read(bytearray(other))
+    read = heads.read(other)
     assert told(read) == (123, len(other) + 123, "another")
     assert isinstance(first, Plain)
     assert isinstance(read, Plain)
@@ -81,6 +81,27 @@ async def test_a_length_without_a_space_is_no_cookie(heads: PlainHeads) -> None:
     data = WITH_COOKIE.replace(b"Length: 7", b"Length:7")
     for _ in range(2):
         assert told(heads.read(data)) == (7, len(data) + 7, "b1")
+    assert not heads._known
+
+
+@pytest.mark.parametrize("lower", [b"Content-Length", b"Cookie"])
+async def test_names_in_lower_case_are_known_like_others(
+    heads: PlainHeads, lower: bytes
+) -> None:
+    data = WITH_COOKIE.replace(lower, lower.lower())
+    for _ in range(2):
+        assert told(heads.read(data)) == (7, len(data) + 7, "b1")
+    assert len(heads._known) == 1
+
+
+@pytest.mark.parametrize("upper", [b"Content-Length", b"Cookie"])
+async def test_names_in_an_odd_case_are_read_each_time(
+    heads: PlainHeads, upper: bytes
+) -> None:
+    data = WITH_COOKIE.replace(upper, upper.upper())
+    for browser in (b"b1", b"b2"):
+        read = heads.read(data.replace(b"b1", browser))
+        assert told(read) == (7, len(data) + 7, browser.decode())
     assert not heads._known
 
 
@@ -118,7 +139,12 @@ async def test_one_that_differs_in_more_has_another_form(
             WITH_COOKIE.replace(b"\r\nC", b"\r\nContent-Length: 7\r\nC", 1),
             Verdict.FOREIGN,
         ),
+        (
+            WITH_COOKIE.replace(b"\r\nC", b"\r\nCONTENT-LENGTH: 7\r\nC", 1),
+            Verdict.FOREIGN,
+        ),
         (WITH_COOKIE.replace(b"Cookie", b"Cookie: a=b\r\nCookie"), Verdict.FOREIGN),
+        (WITH_COOKIE.replace(b"Cookie", b"COOKIE: a=b\r\nCookie"), Verdict.FOREIGN),
         (WITH_COOKIE.replace(b"b1", b'"b1"'), Verdict.FOREIGN),
         (WITH_COOKIE.replace(b"theme", b"BAYEUX_BROWSER"), Verdict.FOREIGN),
         (WITH_COOKIE.replace(b"dark", b"d" * LONGEST), Verdict.FOREIGN),
