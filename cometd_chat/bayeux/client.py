@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ Rewind: TypeAlias = Callable[[], None]
 """Takes back what was sent to a client after some moment."""
 
 
-@dataclass(slots=True, eq=False)
 class Client:
     """One Bayeux handshake; `identity` is what the application made of it.
 
@@ -27,22 +25,50 @@ class Client:
     `holds` tells whether it holds one of the connections that these have.
     """
 
-    id: str
-    identity: Identity
-    expires_at: float
-    silent_at: float
-    active_at: float
-    browser: str = ""
-    acks: bool = False
-    batch: int = 0
-    marks: dict[int, Rewind] = field(default_factory=dict)
-    holds: bool = False
-    transport: str = ""
-    subscriptions: set[str] = field(default_factory=set)
-    connected: bool = False
-    silent: bool = False
-    poll: "Connect | None" = None
-    alarm: float = math.inf
+    __slots__ = (
+        "acks",
+        "active_at",
+        "alarm",
+        "batch",
+        "browser",
+        "connected",
+        "expires_at",
+        "holds",
+        "id",
+        "identity",
+        "marks",
+        "poll",
+        "silent",
+        "silent_at",
+        "subscriptions",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - what it is called everywhere
+        identity: Identity,
+        expires_at: float,
+        silent_at: float,
+        active_at: float,
+        browser: str = "",
+    ) -> None:
+        self.id = id
+        self.identity = identity
+        self.expires_at = expires_at
+        self.silent_at = silent_at
+        self.active_at = active_at
+        self.browser = browser
+        self.acks = False
+        self.batch = 0
+        self.marks: dict[int, Rewind] = {}
+        self.holds = False
+        self.transport = ""
+        self.subscriptions: set[str] = set()
+        self.connected = False
+        self.silent = False
+        self.poll: Connect | None = None
+        self.alarm = math.inf
 
     def carries(self, batch: int, rewind: Rewind) -> None:
         """Remember how far the events of an answer go."""

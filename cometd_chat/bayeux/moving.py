@@ -67,16 +67,15 @@ def unpack(
 
     It counts as there from now on, whether or not it had fallen silent.
     """
-    return Client(
+    client = Client(
         client_id,
         identity,
         expires_at=now + options.max_interval,
         silent_at=now + options.offline_after,
         active_at=now - state.idle,
         browser=state.browser,
-        acks=state.acks,
-        batch=state.batch,
-        transport=state.transport,
-        subscriptions=set(state.subscriptions),
-        connected=state.connected,
     )
+    client.acks, client.batch = state.acks, state.batch
+    client.transport, client.connected = state.transport, state.connected
+    client.subscriptions = set(state.subscriptions)
+    return client

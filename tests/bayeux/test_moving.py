@@ -36,19 +36,11 @@ def boxes() -> Mailboxes:
 
 
 def a_client(client_id: str = "c") -> Client:
-    return Client(
-        client_id,
-        "me",
-        expires_at=NOW,
-        silent_at=NOW,
-        active_at=NOW - 5,
-        browser="b",
-        acks=True,
-        batch=7,
-        transport="long-polling",
-        subscriptions={"/b", "/a"},
-        connected=True,
-    )
+    client = Client(client_id, "me", NOW, NOW, active_at=NOW - 5, browser="b")
+    client.acks, client.batch = True, 7
+    client.transport, client.connected = "long-polling", True
+    client.subscriptions = {"/b", "/a"}
+    return client
 
 
 def test_a_client_goes_on_with_what_it_had() -> None:
