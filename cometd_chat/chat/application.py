@@ -1,7 +1,6 @@
 """The chat as a Bayeux server sees it: who may come in, subscribe and publish."""
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import (
     Callable,
@@ -13,7 +12,7 @@ from collections.abc import (
 )
 from typing import Any, Final, TypeAlias
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from cometd_chat.bayeux import (
     EVERYBODY,
@@ -336,7 +335,7 @@ class ChatApplication:
         except StoreError:
             raise RefusedError(503, "Try again", CUSTOMERS_CHANNEL) from None
         # What the handshake said holds for the first subscription only.
-        client.identity = dataclasses.replace(customer, position=None)
+        client.identity = structs.replace(customer, position=None)
         if replay is None or position is None:
             return None
         return self._told(client.id, position)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import jwt
+from msgspec import Struct
 
 from cometd_chat.bayeux import Peer
 from cometd_chat.config import LiveConfig, Network
@@ -41,16 +42,18 @@ class IdentityError(Exception):
     """A token that does not prove what it should; never carries the token."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Customer:
+class Customer(Struct, frozen=True, kw_only=True):
     """A customer's client, bound by user (GMS header `gms_user`) or service id.
 
     `position` is the transcript position that came with the handshake.
     """
 
-    user: str = field(default="", repr=False)
-    key: str = field(default="", repr=False)
+    user: str = ""
+    key: str = ""
     position: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Customer(position={self.position})"  # the rest is nobody's business
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
