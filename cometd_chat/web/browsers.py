@@ -4,14 +4,15 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cometd_chat import bayeux
 
-COOKIE = "BAYEUX_BROWSER"
+COOKIE: Final = "BAYEUX_BROWSER"
 """Name of the cookie that clients of one browser share (Bayeux 1.0)."""
 
-_HANDSHAKE = "/meta/handshake"
-_BROWSER = re.compile(r"[A-Za-z0-9]{1,64}").fullmatch
+_HANDSHAKE: Final = "/meta/handshake"
+_BROWSER: Final = re.compile(r"[A-Za-z0-9]{1,64}").fullmatch
 
 
 def is_browser(value: str) -> bool:
