@@ -15,11 +15,12 @@ def reply(message: Message, *, successful: bool = True) -> Reply:
 
     A subscription comes back in the form it was asked for; clients look for it.
     """
+    channel, number, named = message.channel, message.id, message.subscription
     # A copy, or a held reply would keep the whole body of its request.
-    echo = UNSET if message.id is ABSENT else message.id.copy()
-    answer = Reply(channel=message.channel, id=echo, successful=successful)
-    if message.subscription is not None and message.channel in _ABOUT_SUBSCRIPTIONS:
-        answer.subscription = message.subscription
+    echo = UNSET if number is ABSENT else number.copy()
+    answer = Reply(channel=channel, id=echo, successful=successful)
+    if named is not None and channel in _ABOUT_SUBSCRIPTIONS:
+        answer.subscription = named
     return answer
 
 

@@ -49,7 +49,7 @@ class CometdEndpoint:
         self._server = server
         self._application = application
         self._outbox = outbox
-        self._clock = clock
+        self._time, self._monotonic = clock.time, clock.monotonic
         self._throttle = throttle
         self._timestamps = timestamps
         self._held: dict[str, Exchange] = {}
@@ -79,7 +79,7 @@ class CometdEndpoint:
         or held. Whoever calls must call `ended()` once it was written, or could not
         be.
         """
-        exchange.received_at = self._clock.time()
+        exchange.received_at = self._time()
         if exchange.connection in self._last_on and exchange.in_turn:
             self._proved(exchange.connection)
         if self.elsewhere is not None:
@@ -199,7 +199,7 @@ class CometdEndpoint:
             self._outbox.lost(client.id)
         if client.id in self._answered and self._server.client(client.id) is not client:
             self._unwatch(client.id)
-        now = self._clock.monotonic()
+        now = self._monotonic()
         self._server.answered(exchange.connect, now, events=exchange.carries)
 
     def disconnected(self, connection: object, client_id: str) -> None:
@@ -228,7 +228,7 @@ class CometdEndpoint:
         failed, self._failed = self._failed, set()
         for client_id in failed:
             self.wake(client_id)
-        for happened in self._server.sweep(self._clock.monotonic()):
+        for happened in self._server.sweep(self._monotonic()):
             self._happened(happened)
 
     def answered_elsewhere(self, exchange: Exchange) -> None:
@@ -279,13 +279,13 @@ class CometdEndpoint:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _decide(self, item: Item, peer: bayeux.Peer, *, alone: bool) -> bayeux.Decision:
-        if isinstance(item, bayeux.Reply):
+        if not isinstance(item, bayeux.Message):
             return item
         client = self._server.client(item.client_id or "")
         if client is not None and not self._application.allows(client, peer):
             # A stranger gets the answer of an unknown client.
             client = item.client_id = None
-        now = self._clock.monotonic()
+        now = self._monotonic()
         return self._server.receive(item, client, now, alone=alone)
 
     def _settle(
@@ -324,18 +324,18 @@ class CometdEndpoint:
 
     async def _advised(self, reply: bayeux.Reply, peer: bayeux.Peer) -> bayeux.Reply:
         """Return a reply that makes its reader come back at once, when it may."""
-        await self._throttle.wait(peer, self._clock.monotonic())
+        await self._throttle.wait(peer, self._monotonic())
         return reply
 
     async def _handshake(
         self, message: bayeux.Message, peer: bayeux.Peer
     ) -> bayeux.Reply:
-        await self._throttle.wait(peer, self._clock.monotonic())
+        await self._throttle.wait(peer, self._monotonic())
         try:
             identity = await self._application.handshake(message, peer)
         except bayeux.RefusedError as exc:
             return self._server.refuse(message, str(exc), exc.reconnect)
-        now = self._clock.monotonic()
+        now = self._monotonic()
         reply = self._server.admit(message, identity, now, peer.browser)
         new = self._server.client(reply.client_id or "")
         if new is None:
@@ -561,9 +561,9 @@ class CometdEndpoint:
         if self._closing:
             exchange.parting = True
         if exchange.asking:
-            exchange.sync(self._clock.time())
+            exchange.sync(self._time())
         if self._timestamps:
-            exchange.stamp(bayeux.extensions.timestamp(self._clock.time()))
+            exchange.stamp(bayeux.extensions.timestamp(self._time()))
         exchange.finish(events)
 
     async def _catch_up(self, client_id: str, exchange: Exchange) -> None:

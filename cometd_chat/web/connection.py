@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         plain = None if last is None else last.next(data)
         if plain is None:
             read = front.posts.heads.read(data)
-            if isinstance(read, Verdict):
+            if not isinstance(read, Plain):
                 return read
             plain = read
             self._peer = bayeux.Peer(

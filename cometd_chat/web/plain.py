@@ -54,7 +54,7 @@ class Responses:
     """Makes responses; each needs the date (RFC 9110, "Date")."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._time = clock.time
         self._second = -1
         self._fixed = b""
 
@@ -62,7 +62,7 @@ class Responses:
         self, status: int, body: bytes, kind: bytes, cors: bytes, *, close: bool
     ) -> bytes:
         """Return a response; `kind` are the header lines that describe the body."""
-        now = int(self._clock.time())
+        now = int(self._time())
         if now != self._second:
             self._second = now
             date = formatdate(now, usegmt=True).encode()
