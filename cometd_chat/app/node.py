@@ -12,8 +12,10 @@ from aiohttp import web
 from cometd_chat.background import repeated
 from cometd_chat.clock import Clock, SystemClock
 from cometd_chat.config import Config, LiveConfig
+from cometd_chat.files.opening import open_place
 from cometd_chat.store import Store
 from cometd_chat.store.opening import is_shared, open_store
+from cometd_chat.web.files import REQUEST_HEADERS
 from cometd_chat.web.listener import LINGER, answering, listen, tls_context, url_of
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.rest_v1 import IDEMPOTENCY_KEY
@@ -39,7 +41,10 @@ BADGE_PERIOD = 1.0
 PURGE_PERIOD = 600.0
 """Seconds between two looks for chats that are old enough to be forgotten."""
 
-HEADERS = ("Content-Type", "gms_user", IDEMPOTENCY_KEY)
+PURGE_FILES_PERIOD = 3600.0
+"""Seconds between two looks for files of forgotten chats: each lists all chats."""
+
+HEADERS = ("Content-Type", "gms_user", IDEMPOTENCY_KEY, *REQUEST_HEADERS)
 """Headers that web pages of other hosts may set."""
 
 RELEASING = 0.25
@@ -82,7 +87,7 @@ class Node:
     async def start(self) -> None:
         """Open the store, listen, and begin the background work.
 
-        Raises: OSError when the address cannot be had; StoreError.
+        Raises: OSError when the address cannot be had; StoreError; PlaceError.
         """
         # What was opened is closed in the opposite order, also when a later step fails.
         async with contextlib.AsyncExitStack() as stack:
@@ -106,7 +111,10 @@ class Node:
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         store = await open_store(self.live.current.store)
         stack.push_async_callback(store.close)
-        self._chat = Chat(store, self.live, self._clock)
+        place = await open_place(self.live.current.files, self.live.current.store)
+        if place is not None:
+            stack.push_async_callback(place.close)
+        self._chat = Chat(store, place, self.live, self._clock)
 
     async def _share(self, stack: contextlib.AsyncExitStack) -> None:
         """Join the other nodes of the storage, if there may be some."""
@@ -154,6 +162,7 @@ class Node:
             chat.sweep: self.live.current.bayeux.sweep_period,
             chat.presence.flush: FLUSH_PERIOD,
             chat.purge: PURGE_PERIOD,
+            chat.purge_files: PURGE_FILES_PERIOD,
             chat.push.announce: PUSH_PERIOD,
             chat.push.send: PUSH_PERIOD,
             chat.push.correct: BADGE_PERIOD,

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -11,8 +11,10 @@ from cometd_chat import bayeux
 from cometd_chat.chat import (
     FORWARDED_FOR,
     Agents,
+    AuthHook,
     ChatApplication,
     Customers,
+    Files,
     Presence,
     Sessions,
     TokenAuth,
@@ -21,6 +23,8 @@ from cometd_chat.chat import (
 from cometd_chat.clock import Clock, SharedClock
 from cometd_chat.config import Config, LiveConfig
 from cometd_chat.delivery import Delivery, at_once
+from cometd_chat.files import Place
+from cometd_chat.files.uploads import Uploads
 from cometd_chat.push.comet import CometProvider
 from cometd_chat.push.providers import Providers
 from cometd_chat.push.texts import TextsError, load_texts
@@ -28,6 +32,7 @@ from cometd_chat.push.worker import PushWorker
 from cometd_chat.store import SharedStore, Store, StoreError
 from cometd_chat.web.addresses import Addresses
 from cometd_chat.web.cometd import CometdEndpoint
+from cometd_chat.web.files import RestFiles
 from cometd_chat.web.front import Fallback, Front
 from cometd_chat.web.health import Health
 from cometd_chat.web.listener import KEEPALIVE
@@ -56,10 +61,21 @@ IDENTITY_HEADERS = ("gms_user",)
 """Header fields that tell who sent a request."""
 
 
-class Chat:
-    """All parts of one node, wired; `routes` puts them into an application."""
+class Routes(Protocol):
+    """A part that answers requests."""
 
-    def __init__(self, store: Store, live: LiveConfig, clock: Clock) -> None:
+    def add_routes(self, app: web.Application) -> None: ...
+
+
+class Chat:
+    """All parts of one node, wired; `routes` puts them into an application.
+
+    Without a `place` for files, there are none.
+    """
+
+    def __init__(
+        self, store: Store, place: Place | None, live: LiveConfig, clock: Clock
+    ) -> None:
         config = live.current
         self.live = live
         self.clock = clock
@@ -95,12 +111,18 @@ class Chat:
         providers = Providers(shared, live, self._comet)
         self.push = PushWorker(store, providers, shared, live)
         self._reload_texts()
-        parts = (self.customers, auth, live, config.server.base_path)
-        health = Health(self.unready)
+        self.files = Files(store, Uploads(place), shared, live) if place else None
+        self._open_rest(auth, config)
+        self._open_transports(config)
+
+    def _open_rest(self, auth: AuthHook, config: Config) -> None:
+        base = config.server.base_path
+        parts = (self.customers, auth, self.live, base)
         chats = RestV1(*parts)
         self._calls = PlainCalls(chats.posts)
-        self._rest = (chats, RestDevices(*parts), health)
-        self._open_transports(config)
+        self._rest: list[Routes] = [chats, RestDevices(*parts), Health(self.unready)]
+        if self.files is not None:
+            self._rest.append(RestFiles(self.files, auth, self.live, base))
 
     def _open_transports(self, config: Config) -> None:
         limits = bayeux.Limits(
@@ -225,6 +247,11 @@ class Chat:
         )
         if gone:
             log.info("forgot %d old sessions", gone)
+
+    async def purge_files(self) -> None:
+        """Remove the files of chats that are forgotten."""
+        if self.files:
+            await self.files.purge()
 
     async def release(self, within: float) -> None:
         """Answer whoever waits; their clients go to another node, if there are others:

@@ -36,7 +36,8 @@ async def serve(
     `ready` gets the URL once requests are answered. With a `seat`, this is one of
     several processes, and ends with their parent.
 
-    Raises: OSError, StoreError, SecretFileError when the server cannot start.
+    Raises: OSError, StoreError, PlaceError, SecretFileError when the server cannot
+    start.
     """
     config = with_agent_secret(config)
     logs.set_up(config.log.level, config.log.format)

@@ -3,6 +3,7 @@
 from .agents import Agents
 from .application import ChatApplication
 from .customers import Customers, Transcript, new_id
+from .files import Files, NotAllowedError, Party
 from .identity import (
     FORWARDED_FOR,
     Agent,
@@ -23,7 +24,10 @@ __all__ = [
     "ChatApplication",
     "Customer",
     "Customers",
+    "Files",
     "IdentityError",
+    "NotAllowedError",
+    "Party",
     "Presence",
     "Sessions",
     "TokenAuth",

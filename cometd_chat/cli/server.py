@@ -19,6 +19,7 @@ from cometd_chat.agent_secret import SecretFileError
 from cometd_chat.config import Config, load
 from cometd_chat.config.check import is_loopback
 from cometd_chat.demo import StepError, play
+from cometd_chat.files import PlaceError
 from cometd_chat.store import StoreError
 from cometd_chat.web.listener import SharedPort
 from cometd_chat.workers import Seat, Workers
@@ -60,7 +61,7 @@ def serve(path: Path | None, *, demo: bool, host: str | None, port: int | None) 
             _run(app.serve(path, config, env, partial(_welcome, config, path)))
         else:
             raise SystemExit(_several(path, config, env))
-    except (OSError, StoreError, SecretFileError) as exc:
+    except (OSError, StoreError, PlaceError, SecretFileError) as exc:
         raise click.ClickException(_why(exc, config)) from None
 
 

@@ -223,6 +223,28 @@ def _workers_of_one_file(config: Config) -> Iterator[Finding]:
         yield "error", "server", "workers", message
 
 
+def _two_places(config: Config) -> Iterator[Finding]:
+    if config.files.folder and config.files.s3_bucket:
+        message = f" = {config.files.folder} beside s3.bucket: files have one place"
+        yield "error", "files", "folder", message
+
+
+def _half_of_an_account(config: Config) -> Iterator[Finding]:
+    files = config.files
+    if files.s3_access_key and not files.s3_secret_key:
+        yield "error", "files", "s3_access_key", " needs s3.secret_key"
+    if files.s3_secret_key and not files.s3_access_key:
+        yield "error", "files", "s3_secret_key", " needs s3.access_key"
+
+
+def _account_for_nothing(config: Config) -> Iterator[Finding]:
+    files = config.files
+    if not files.s3_bucket:
+        for attr in ("s3_endpoint", "s3_region", "s3_access_key", "s3_secret_key"):
+            if getattr(files, attr):
+                yield "warning", "files", attr, " has no effect without s3.bucket"
+
+
 Rule: TypeAlias = Callable[[Config], Iterator[Finding]]
 
 RULES: tuple[tuple[frozenset[str], Rule], ...] = (
@@ -238,4 +260,7 @@ RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset(), _unknown_event),
     (frozenset({"store", "agents"}), _key_of_one_node),
     (frozenset({"server", "store"}), _workers_of_one_file),
+    (frozenset({"files"}), _two_places),
+    (frozenset({"files"}), _half_of_an_account),
+    (frozenset({"files"}), _account_for_nothing),
 )

@@ -21,18 +21,24 @@ from cometd_chat.config.kinds import (
 )
 from cometd_chat.config.places import (
     BASE_PATH,
+    BUCKET,
     CHANNELS,
+    EXTENSIONS,
     FILE,
+    FOLDER,
     HOST,
     NETWORKS,
     ORIGINS,
     STORE_URL,
+    URL,
     Network,
 )
 from cometd_chat.config.table import DAY, EVENTS, KIB, MIB, TYPING, Reload, option
 
 _ONE_QUEUE = "there is one queue, without tenants"
 _V2 = "Chat API v2 is not there yet"
+_IMAGES = ("jpg", "jpeg", "png", "gif", "webp", "heic")
+_TYPES = (*_IMAGES, "pdf", "txt", "csv", "mp3", "m4a", "mp4", "mov", "zip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,6 +396,85 @@ class LimitOptions:
         integer(1, 10_000_000, "clients"),
         50_000,
         "Greatest number of Bayeux clients of this node.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesOptions:
+    """Files that customers and agents send each other."""
+
+    folder: str = option(
+        FOLDER,
+        "",
+        "Folder for the files; several nodes share it. Without it, and without "
+        "s3.bucket, it is files beside the SQLite database, and with Redis there are "
+        "no files.",
+        reload=Reload.RESTART,
+    )
+    s3_bucket: str = option(
+        BUCKET,
+        "",
+        "Bucket for the files, at S3 or a compatible server, in place of a folder.",
+        name="s3.bucket",
+        reload=Reload.RESTART,
+    )
+    s3_endpoint: str = option(
+        URL,
+        "",
+        "Address of the compatible server; that of S3 itself is known.",
+        name="s3.endpoint",
+        reload=Reload.RESTART,
+    )
+    s3_region: str = option(
+        TEXT,
+        "",
+        "Region of the bucket, where the environment does not tell.",
+        name="s3.region",
+        reload=Reload.RESTART,
+    )
+    s3_access_key: str = option(
+        TEXT,
+        "",
+        "Access key; without one, the usual places of S3 clients are looked at: the "
+        "environment, ~/.aws, the role of the machine.",
+        name="s3.access_key",
+        reload=Reload.RESTART,
+    )
+    s3_secret_key: str = option(
+        SECRET,
+        "",
+        "Secret key that belongs to the access key.",
+        name="s3.secret_key",
+        reload=Reload.RESTART,
+    )
+    upload_max_files: int = option(
+        integer(0, 1000, "files"),
+        20,
+        "Greatest number of files of one participant in one chat.",
+        name="upload-max-files",
+    )
+    upload_max_file_size: int = option(
+        size(0, 1024 * MIB),
+        10 * MIB,
+        "Greatest size of one file.",
+        name="upload-max-file-size",
+    )
+    upload_max_total_size: int = option(
+        size(0, 1024 * MIB),
+        100 * MIB,
+        "Greatest size of all files of one participant in one chat.",
+        name="upload-max-total-size",
+    )
+    upload_file_types: tuple[str, ...] = option(
+        EXTENSIONS,
+        _TYPES,
+        "Extensions that the names of files may have; * allows any.",
+        name="upload-file-types",
+    )
+    unfinished_after: float = option(
+        duration(60, 30 * DAY),
+        float(DAY),
+        "Time in which an upload has to be finished.",
     )
 
 

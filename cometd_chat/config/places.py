@@ -151,3 +151,54 @@ def _file(text: str) -> Path:
 
 
 FILE = Kind(noun="path of a readable file", parse=_file)
+
+
+def _folder(text: str) -> str:
+    if not text or "\n" in text or "://" in text:
+        raise RejectedError
+    if Path(text).exists() and not Path(text).is_dir():
+        raise RejectedError("is a file, expected a folder")
+    return text
+
+
+FOLDER = Kind(
+    noun="path of a folder",
+    allowed="such as /srv/chat/files",
+    parse=_folder,
+    guesses=lambda text: (re.sub(r"^file://(?=/)", "", text),),
+)
+
+
+def _bucket(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*", text, re.ASCII):
+        raise RejectedError
+    return text
+
+
+BUCKET = Kind(
+    noun="name of a bucket",
+    allowed="such as chat-files, or chat-files/prefix",
+    parse=_bucket,
+    guesses=lambda text: (text.removeprefix("s3://").rstrip("/").lower(),),
+)
+
+
+_EXTENSION = re.compile(r"[a-z0-9]{1,16}").fullmatch
+
+
+def _extensions(text: str) -> tuple[str, ...]:
+    # GMS separates them by colons.
+    words = [w.strip().removeprefix(".").lower() for w in re.split(r"[,:\s]", text)]
+    for word in filter(None, words):
+        if word != "*" and not _EXTENSION(word):
+            raise RejectedError(f'"{word}" is no extension such as pdf')
+    return tuple(dict.fromkeys(filter(None, words)))
+
+
+EXTENSIONS: Kind[tuple[str, ...]] = Kind(
+    noun="list of extensions",
+    allowed="such as jpg:png:pdf; * is any",
+    parse=_extensions,
+    show=":".join,
+    many=True,
+)

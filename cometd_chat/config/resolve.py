@@ -16,6 +16,7 @@ from cometd_chat.config.options import (
     AuthOptions,
     BayeuxOptions,
     ChatOptions,
+    FilesOptions,
     LimitOptions,
     LogOptions,
     ServerOptions,
@@ -50,6 +51,7 @@ class Config:
     auth: AuthOptions = AuthOptions()
     agents: AgentOptions = AgentOptions()
     limits: LimitOptions = LimitOptions()
+    files: FilesOptions = FilesOptions()
     log: LogOptions = LogOptions()
     chat: ChatOptions = ChatOptions()
     push: PushOptions = PushOptions()

@@ -12,6 +12,7 @@ from cometd_chat.config.options import (
     AuthOptions,
     BayeuxOptions,
     ChatOptions,
+    FilesOptions,
     LimitOptions,
     LogOptions,
     ServerOptions,
@@ -109,7 +110,11 @@ SECTIONS = (
         own=(LimitOptions,),
         sentence="What one request, client or chat may take.",
     ),
-    Section(title="files", sentence="File transfer. There are no options yet."),
+    Section(
+        title="files",
+        own=(FilesOptions,),
+        sentence="Files that customers and agents send each other.",
+    ),
     Section(
         title="log",
         own=(LogOptions,),

@@ -45,7 +45,7 @@ async def answer(handler: Handler, call: Call) -> Reply:
     except web.HTTPException as exc:
         return http_failure(exc)
     except StoreError as exc:
-        return failure(*_FAILURES.get(type(exc), _UNSTORABLE))
+        return store_failure(exc)
 
 
 def answering(handler: Handler) -> WebHandler:
@@ -64,6 +64,11 @@ def http_failure(exc: web.HTTPException) -> Reply:
     """Say in GMS's words what breaks the limits of bodies."""
     text = (exc.text or exc.reason).strip()
     return failure(exc.status, text, type(exc).__name__)
+
+
+def store_failure(exc: StoreError) -> Reply:
+    """Say in GMS's words what the store refuses or fails to do."""
+    return failure(*_FAILURES.get(type(exc), _UNSTORABLE))
 
 
 def failure(status: int, message: str, exception: str) -> Reply:

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 ANY = "*"
 
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
     "Access-Control-Max-Age": "7200",
 }
 

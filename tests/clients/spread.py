@@ -30,6 +30,8 @@ HEALTHY = 1.0
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
 _CLIENT = re.compile(rb'"clientId"\s*:\s*"(\w+)"')
+_FILE = re.compile(rb"/files/(\w+)")
+_NO_BODY = re.compile(rb"HTTP/1.1 (?:204|304) ")
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:\s*chunked", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
@@ -111,11 +113,11 @@ class Spread:
         self._upstream.pop(writer, None)
         writer.close()
 
-    def choose(self, body: bytes) -> list[int]:
-        """Return the nodes to try, in this order."""
+    def choose(self, body: bytes, line: bytes = b"") -> list[int]:
+        """Return the nodes to try, in this order; `line` is the first of the head."""
         if not self.ports:
             return []
-        found = _CLIENT.search(body)
+        found = _CLIENT.search(body) or _FILE.search(line)
         turn = next(self._turn)
         if found:
             turn = self._last.get(found[1], turn) + 1
@@ -161,7 +163,7 @@ class Spread:
                 await self._tunnel(reader, writer, head)
                 return
             following = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
-            answering = asyncio.create_task(self._exchange(head + body, body, nodes))
+            answering = asyncio.create_task(self._exchange(head, body, nodes))
             try:
                 await asyncio.wait(
                     {following, answering}, return_when=asyncio.FIRST_COMPLETED
@@ -180,9 +182,10 @@ class Spread:
                 await asyncio.gather(following, answering, return_exceptions=True)
 
     async def _exchange(
-        self, request: bytes, body: bytes, nodes: dict[int, Stream]
+        self, head: bytes, body: bytes, nodes: dict[int, Stream]
     ) -> bytes:
-        for port in self.choose(body):
+        request = head + body
+        for port in self.choose(body, head.partition(b"\r\n")[0]):
             fresh = port not in nodes
             try:
                 if fresh:
@@ -193,7 +196,7 @@ class Spread:
             reader, writer = nodes[port]
             try:
                 writer.write(request)
-                return await _response(reader)
+                return await _response(reader, request)
             except (OSError, asyncio.IncompleteReadError) as exc:
                 self.cut += 1
                 self._close(nodes.pop(port)[1])
@@ -218,7 +221,7 @@ class Spread:
         reader, writer = nodes[port]
         try:
             writer.write(request)
-            return await _response(reader)
+            return await _response(reader, request)
         except (OSError, asyncio.IncompleteReadError):
             self._close(nodes.pop(port)[1])
             return BAD_GATEWAY
@@ -267,8 +270,10 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         await writer.drain()
 
 
-async def _response(reader: asyncio.StreamReader) -> bytes:
+async def _response(reader: asyncio.StreamReader, request: bytes) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
+    if request.startswith(b"HEAD ") or _NO_BODY.match(head):
+        return head
     return head + await _body(reader, head)
 
 

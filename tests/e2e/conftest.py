@@ -179,7 +179,7 @@ class ServerProcesses:
 
     def __init__(self, config: Path) -> None:
         ports = [free_port() for _ in range(2)]
-        self._processes = [ServerProcess(config, port) for port in ports]
+        self.processes = [ServerProcess(config, port) for port in ports]
         self._spread = Spread(ports, _loaded(config).server.port)
 
     async def __aenter__(self) -> Self:
@@ -195,12 +195,12 @@ class ServerProcesses:
 
     async def start(self) -> None:
         """Start both, and then the proxy."""
-        await asyncio.gather(*(process.start() for process in self._processes))
+        await asyncio.gather(*(process.start() for process in self.processes))
         await self._spread.__aenter__()
 
     async def kill(self) -> None:
         """Kill all of them in the same moment."""
-        killing = [process.kill() for process in self._processes]
+        killing = [process.kill() for process in self.processes]
         await asyncio.gather(*killing, self._spread.__aexit__())
 
 

@@ -1,0 +1,312 @@
+"""What customers and agents can do with files: send them, read them.
+
+A file is an entry of the transcript once it is there as a whole, and not before: so
+nobody is shown a file that cannot be read, and it reaches every screen as all entries
+do. Files are kept apart from the transcript (`cometd_chat.files`), as long as their
+chat.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from cometd_chat.clock import Clock
+from cometd_chat.config import FilesOptions, LiveConfig
+from cometd_chat.files.uploads import (
+    ConflictError,
+    File,
+    Info,
+    NoSuchFileError,
+    TooMuchError,
+    Uploads,
+)
+from cometd_chat.gms import v1
+from cometd_chat.model import (
+    CUSTOMER,
+    Draft,
+    EntryKind,
+    Participant,
+    Role,
+    Session,
+)
+from cometd_chat.store import (
+    Once,
+    SessionEndedError,
+    SessionNotFoundError,
+    SessionNotOpenError,
+    Store,
+)
+
+from .customers import new_id
+from .identity import Agent
+
+LONGEST_NAME = 255
+"""Bytes of a file's name in UTF-8, as file systems have it."""
+
+UNKNOWN = "application/octet-stream"
+"""Media type of files of which nothing better is known."""
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,63}", re.ASCII).fullmatch
+
+# They turn the direction of what follows: "exe.gpj" could be read as "jpg.exe".
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class NotAllowedError(Exception):
+    """A file of a kind that is not taken, or from somebody who only listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """Somebody with a view of a chat: `part` is None for one who only listens."""
+
+    session: Session
+    part: Participant | None
+
+
+class Files:
+    """The files of all chats. Any method may raise PlaceError and StoreError."""
+
+    def __init__(
+        self, store: Store, uploads: Uploads, clock: Clock, live: LiveConfig
+    ) -> None:
+        self._store = store
+        self._uploads = uploads
+        self._clock = clock
+        self._live = live
+
+    async def customer(self, chat_id: str, key: str, user: str) -> Party:
+        """Return the customer of this chat, whose key proves it.
+
+        Raises: SessionNotFoundError, also when the key is that of another chat.
+        """
+        session = await self._store.find(key)
+        foreign = user and session.user and user != session.user
+        if session.id != chat_id or foreign:
+            raise SessionNotFoundError
+        part = Participant(
+            number=CUSTOMER, role=Role.CUSTOMER, nickname=session.profile.nickname
+        )
+        return Party(session=session, part=part)
+
+    async def agent(self, chat_id: str, agent: Agent) -> Party:
+        """Return the agent's part in this chat. Supervisors may look on.
+
+        Raises: SessionNotFoundError.
+        """
+        session = await self._store.get(chat_id)
+        part = session.participant(agent.id)
+        if not agent.serves(session.service):
+            raise SessionNotFoundError
+        if part is None and agent.role is not Role.SUPERVISOR:
+            raise SessionNotFoundError
+        return Party(session=session, part=part)
+
+    async def begin(
+        self, party: Party, name: str, media_type: str, size: int, key: str
+    ) -> File:
+        """Announce a file of so many bytes; a `key` makes repeats harmless.
+
+        Raises: NotAllowedError, TooMuchError, ConflictError when the key is that of
+        another file; SessionEndedError, SessionNotOpenError.
+        """
+        part = _sender(party)
+        name = tidy_name(name)
+        options = self._live.current.files
+        _refuse_kind(options, name)
+        info = Info(
+            name=name,
+            type=media_type if _MEDIA_TYPE(media_type) else UNKNOWN,
+            size=size,
+            participant=part.number,
+            at=self._clock.time(),
+        )
+        file_id = _id_of(party, key) if key else new_id()
+        if not key or not await self._is_there(party, file_id):
+            if party.session.ended:
+                raise SessionEndedError
+            await self._refuse_much(party, info, options)
+        file = await self._uploads.begin(party.session.id, file_id, info)
+        return await self._shown(party, part, file)
+
+    async def progress(self, party: Party, file_id: str) -> File:
+        """Return how far the party's own file has come.
+
+        Raises: NoSuchFileError; SessionEndedError when it was to be shown too late.
+        """
+        part = _sender(party)
+        file = await self._own(party, part, file_id)
+        return await self._shown(party, part, file)
+
+    async def write(
+        self, party: Party, file_id: str, offset: int, body: AsyncIterator[bytes]
+    ) -> File:
+        """Take what arrives of the party's own file, as `Uploads.write` does.
+
+        Returning promises that it is stored, and, if the file is whole, that it is in
+        the transcript.
+
+        Raises: NoSuchFileError, ConflictError, TooMuchError; SessionEndedError.
+        """
+        part = _sender(party)
+        file = await self._own(party, part, file_id)
+        file = await self._uploads.write(file, offset, body)
+        return await self._shown(party, part, file)
+
+    async def cancel(self, party: Party, file_id: str) -> None:
+        """Remove the party's own file, while it is on its way.
+
+        Raises: NoSuchFileError; ConflictError once it is in the transcript.
+        """
+        file = await self._own(party, _sender(party), file_id)
+        if file.whole:
+            raise ConflictError
+        await self._uploads.remove(file)
+
+    async def all(self, party: Party) -> list[File]:
+        """Return the files of the chat that are whole, oldest first."""
+        files = await self._uploads.of_chat(party.session.id)
+        return [file for file in files if file.whole]
+
+    async def find(self, party: Party, file_id: str) -> File:
+        """Return a file that is whole. Raises: NoSuchFileError."""
+        file = await self._uploads.find(party.session.id, file_id)
+        if not file.whole:
+            raise NoSuchFileError
+        return file
+
+    def read(self, file: File, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Return the bytes of a file from `start` to before `stop`."""
+        return self._uploads.read(file, start, stop)
+
+    def expires_at(self, file: File) -> float:
+        """Return the wall seconds until which the file has to be whole."""
+        return file.info.at + self._live.current.files.unfinished_after
+
+    async def purge(self) -> None:
+        """Remove the files of chats that are forgotten.
+
+        Those of chats that the store does not know, and that got none for as long as
+        chats are kept: another server's database must not cost anybody his files.
+        """
+        options = self._live.current.store
+        kept_for = max(options.new_retention, options.ended_retention)
+        before = self._clock.time() - kept_for
+        for chat_id in await self._uploads.chats():
+            try:
+                await self._store.get(chat_id)
+            except SessionNotFoundError:
+                await self._uploads.remove_chat(chat_id, before)
+
+    async def _own(self, party: Party, part: Participant, file_id: str) -> File:
+        file = await self._uploads.find(party.session.id, file_id)
+        if file.info.participant != part.number or self._expired(file):
+            raise NoSuchFileError
+        return file
+
+    async def _is_there(self, party: Party, file_id: str) -> bool:
+        try:
+            await self._uploads.find(party.session.id, file_id)
+        except NoSuchFileError:
+            return False
+        return True
+
+    async def _refuse_much(
+        self, party: Party, info: Info, options: FilesOptions
+    ) -> None:
+        """Refuse a file beyond the limits. What has expired makes room."""
+        if info.size > options.upload_max_file_size:
+            raise TooMuchError(
+                f"upload-max-file-size: {options.upload_max_file_size} bytes"
+            )
+        count, total = 1, info.size
+        for file in await self._uploads.of_chat(party.session.id):
+            if file.info.participant != info.participant:
+                continue
+            if self._expired(file):
+                await self._uploads.remove(file)
+                continue
+            count, total = count + 1, total + file.info.size
+        if count > options.upload_max_files:
+            raise TooMuchError(f"upload-max-files: {options.upload_max_files}")
+        if total > options.upload_max_total_size:
+            raise TooMuchError(
+                f"upload-max-total-size: {options.upload_max_total_size} bytes"
+            )
+
+    def _expired(self, file: File) -> bool:
+        return not file.whole and self.expires_at(file) < self._clock.time()
+
+    async def _shown(self, party: Party, part: Participant, file: File) -> File:
+        """Put a file that is whole into the transcript: once, however often it is asked
+        for, as the sender may not have heard that it was."""
+        if not file.whole:
+            return file
+        once = Once(key=f"file:{file.id}")
+        draft = self._draft(party.session, part, file)
+        try:
+            await self._store.append(party.session.id, [draft], once=once)
+        except SessionEndedError:
+            await self._uploads.remove(file)
+            raise
+        return file
+
+    def _draft(self, session: Session, part: Participant, file: File) -> Draft:
+        return Draft(
+            kind=EntryKind.FILE_UPLOADED,
+            role=part.role,
+            participant=part.number,
+            nickname=part.nickname,
+            at=self._clock.time(),
+            user_data={
+                "file-id": file.id,
+                "file-name": file.info.name,
+                "file-size": str(file.info.size),
+                "file-type": file.info.type,
+            },
+            notable=part.number != CUSTOMER and self._notable(session),
+        )
+
+    def _notable(self, session: Session) -> bool:
+        options = self._live.current.service(session.service)
+        name = v1.event_name(EntryKind.FILE_UPLOADED)
+        return name not in options.filtering_chat_events
+
+
+def tidy_name(name: str) -> str:
+    """Return the name of a file as it is shown to others: no path, nothing invisible.
+
+    Raises: NotAllowedError for one that is too long.
+    """
+    name = re.split(r"[/\\]", name)[-1]
+    name = _TURNING.sub("", unicodedata.normalize("NFC", name))
+    name = "".join(c for c in name if unicodedata.category(c) not in {"Cc", "Cs"})
+    name = name.strip(" .")
+    if len(name.encode()) > LONGEST_NAME:
+        raise NotAllowedError(f"filename: {LONGEST_NAME} bytes are allowed")
+    return name or "file"
+
+
+def _refuse_kind(options: FilesOptions, name: str) -> None:
+    known = options.upload_file_types
+    extension = PurePosixPath(name).suffix.removeprefix(".").lower()
+    if "*" not in known and extension not in known:
+        raise NotAllowedError(f"upload-file-types: {':'.join(known)}")
+
+
+def _sender(party: Party) -> Participant:
+    if party.part is None:
+        raise NotAllowedError("Accept the chat first")
+    if not (party.session.open or party.session.ended):
+        raise SessionNotOpenError
+    return party.part
+
+
+def _id_of(party: Party, key: str) -> str:
+    """Return the id of the file that its sender calls so."""
+    number = party.part.number if party.part else 0
+    named = f"{party.session.id}:{number}:{key}".encode()
+    return hashlib.sha256(named).hexdigest()[:32]
