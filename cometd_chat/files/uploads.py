@@ -85,7 +85,8 @@ class File(Struct, frozen=True, kw_only=True):
 class Uploads:
     """The files of all chats. Ids of chats and files have letters and digits only.
 
-    `piece` is the number of bytes of the largest piece. Any method may raise PlaceError.
+    `piece` is the number of bytes of the largest piece. Any method may raise
+    PlaceError.
     """
 
     def __init__(self, place: Place, *, piece: int = PIECE) -> None:

@@ -79,7 +79,14 @@ SHOWN_HEADERS = (
 )
 """Header fields of responses that web pages of other hosts may read."""
 
-_BAD = "BadRequestException"
+_NAMES = {
+    400: "BadRequestException",
+    401: "UnauthorizedException",
+    405: "MethodNotAllowedException",
+    412: "VersionException",
+    415: "UnsupportedMediaTypeException",
+    503: "UnavailableException",
+}
 _FILE = re.compile(r"[0-9a-f]{32}").fullmatch
 _NUMBER = re.compile(r"[0-9]{1,12}").fullmatch
 
@@ -92,6 +99,7 @@ class _RefusedError(Exception):
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status = status
+        self.name = _NAMES[status]
         self.headers = {n.replace("_", "-"): value for n, value in headers.items()}
 
 
@@ -327,7 +335,7 @@ async def _arriving(request: web.Request, seconds: float) -> bytes:
 
 def _failed(exc: Exception) -> web.StreamResponse:
     if isinstance(exc, _RefusedError):
-        return _response(failure(exc.status, str(exc), _BAD), exc.headers)
+        return _response(failure(exc.status, str(exc), exc.name), exc.headers)
     if type(exc) in _FAILURES:
         status, words, name = _FAILURES[type(exc)]
         return _response(failure(status, words or str(exc), name))

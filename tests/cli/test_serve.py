@@ -78,6 +78,19 @@ async def test_a_store_that_cannot_be_written_is_named(
     assert "cannot be" in program.err[-1]
 
 
+async def test_a_folder_for_files_that_cannot_be_had_is_named(
+    config: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "mount" / "files"
+    with config.open("a") as file:
+        file.write(f"[files]\nfolder = {missing}\n")
+    status, program = await run(tmp_path, "serve", "--config", str(config))
+    assert status == 1
+    assert says_it_in_one_sentence(program)
+    assert f"[files] folder = {missing}" in program.err[-1]
+    assert f"{missing.parent} is no directory" in program.err[-1]
+
+
 async def test_a_certificate_that_is_none_is_named(config: Path) -> None:
     wrong = f"tls_cert = {config}\ntls_key = {config}\n"
     change(config, "port = 0\n", f"port = 0\n{wrong}")

@@ -125,6 +125,10 @@ class Proxy:
         for link in self.links:
             link.latency = seconds
 
+    def lead_to(self, port: int) -> None:
+        """Forward new connections to another port."""
+        self._server_address = (self._server_address[0], port)
+
     def cut(self) -> None:
         """Reset all connections; new ones are accepted."""
         for link in self.links:

@@ -97,6 +97,19 @@ def test_the_proxy_passes_all_headers_on() -> None:
     assert "underscores_in_headers on;" in text("nginx.conf")  # gms_user
 
 
+def test_all_nodes_keep_files_in_the_same_place() -> None:
+    assert loaded(SECRET).files.folder == "./data/files"
+    assert "\nmkdir -p data\n" in text("README.md")  # its parent
+    (volume,) = re.findall(r"^ +- files:(\S+)$", text("compose.yaml"), re.M)
+    assert Path(loaded(in_containers()).files.folder).parent == Path(volume)
+    assert f"install -d -o nobody {volume} " in text("Dockerfile")
+
+
+def test_the_proxy_hands_uploads_on_as_they_come() -> None:
+    assert "proxy_request_buffering off;" in text("nginx.conf")
+    assert "client_max_body_size 0;" in text("nginx.conf")
+
+
 def test_the_image_gets_what_the_package_is_built_from() -> None:
     wanted = {
         line[1:] for line in text("Dockerfile.dockerignore").split() if line[0] == "!"

@@ -148,6 +148,24 @@ def test_files_and_addresses(tmp_path: Path) -> None:
     assert provider.apple_badge == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["jpeg:jpg:pdf", "jpeg, jpg, pdf", ".jpeg JPG pdf", "jpeg:jpg::pdf:jpg"]
+)
+def test_extensions_are_written_as_gms_does_or_as_other_lists(text: str) -> None:
+    loaded = loads(f"[files]\nupload-file-types = {text}\n")
+    assert loaded.problems == ()
+    assert loaded.config
+    assert loaded.config.files.upload_file_types == ("jpeg", "jpg", "pdf")
+
+
+@pytest.mark.parametrize("name", ["chat-files", "chat.files", "chat-files/a/b_c"])
+def test_buckets_may_have_a_prefix(name: str) -> None:
+    loaded = loads(f"[files]\ns3.bucket = {name}\n")
+    assert loaded.problems == ()
+    assert loaded.config
+    assert loaded.config.files.s3_bucket == name
+
+
 def test_names_of_options_are_the_same_in_any_case() -> None:
     loaded = loads(
         "[push]\nPUSHENABLED = comet\n[chat]\n_Client_Timeout_Notification=1"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import PROJECT
-from tests.clients.raw import BayeuxClient
+from tests.clients.raw import BayeuxClient, V1Chat
+from tests.clients.tus import TusClient
 from tests.e2e.conftest import free_port
 from tests.web.conftest import until
 
@@ -48,19 +49,28 @@ async def cluster(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
 @pytest.mark.slow
 async def test_its_nodes_are_replaced_while_a_client_goes_on(tmp_path: Path) -> None:
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     async with (
         cluster(tmp_path, port) as process,
-        BayeuxClient(f"http://127.0.0.1:{port}/cometd") as client,
+        BayeuxClient(f"{url}/cometd") as client,
+        V1Chat(f"{url}/genesys") as chat,
     ):
         assert process.stdout is not None
         await said(process.stdout, "ready on")
         await client.handshake()
+        await chat.start()
+        app = TusClient(url, chat.session_id, chat.service_id)
+        where = (await app.create(6)).location
+        assert (await app.patch(where, 0, b"abc")).offset == 3
         process.send_signal(signal.SIGUSR1)
         replaced = asyncio.create_task(said(process.stdout, "node 2 was started again"))
         while not replaced.done():
             assert (await client.connect(advice={"timeout": 50}))["successful"]
         await replaced
         assert (await client.connect(advice={"timeout": 0}))["successful"]
+        assert (await app.patch(where, 3, b"def")).offset == 6
+        assert (await app.ask("GET", where)).body == b"abcdef"
+        await app.close()
         process.send_signal(signal.SIGHUP)
         logs = [tmp_path / f"node-{number}.log" for number in (1, 2)]
         await until(

@@ -131,6 +131,24 @@ async def test_a_preflight_of_a_listed_page_is_granted(
         assert response.headers["Vary"] == "Origin"
 
 
+async def test_a_listed_page_may_send_files_and_read_how_far_they_came(
+    http: ClientSession, url: str
+) -> None:
+    files = f"{url.rpartition('/')[0]}/files/chat/{'0' * 32}"
+    asked = {"Origin": LISTED, "Access-Control-Request-Method": "PATCH"}
+    async with http.options(files, headers=asked) as response:
+        assert response.status == 204
+        assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+        allowed = response.headers["Access-Control-Allow-Headers"]
+        assert {"Authorization", "Tus-Resumable", "Upload-Offset"} <= {
+            name.strip() for name in allowed.split(",")
+        }
+    async with http.head(files, headers={"Origin": LISTED}) as response:
+        assert granted(response.headers) == (LISTED, "true")
+        shown = response.headers["Access-Control-Expose-Headers"]
+        assert {"Location", "Upload-Offset"} <= set(shown.split(", "))
+
+
 async def test_a_preflight_of_an_unlisted_page_is_not(
     http: ClientSession, url: str
 ) -> None:

@@ -1,0 +1,189 @@
+"""What becomes of files with time: of the unfinished, and of those of old chats."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.chat import Agent, Files, Party
+from cometd_chat.files import PlaceError
+from cometd_chat.files.uploads import File, NoSuchFileError, TooMuchError, Uploads
+from cometd_chat.model import EntryKind, Session
+from cometd_chat.store import SessionEndedError, StoreUnavailableError
+from tests.chat.world import World
+from tests.chat.world import desk as agents_desk
+from tests.chat.world import world as made
+from tests.files.memory import Memory
+
+DAY = 86_400
+ANN = Agent(id="ann", nickname="Ann")
+
+CONFIG = """\
+[auth]
+gms_user = trusted
+[files]
+upload-max-files = 2
+unfinished_after = 1h
+[store]
+new_retention = 2d
+ended_retention = 1d
+[service.quiet]
+_filtering_chat_events = Notice.Custom
+"""
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with made(tmp_path, CONFIG) as here:
+        yield here
+
+
+class Shelf:
+    """Files of one chat in memory, and who sends them."""
+
+    def __init__(self, world: World, session: Session) -> None:
+        self.world = world
+        self.place = Memory()
+        self.uploads = Uploads(self.place)
+        self.session = session
+        store = world.store
+        self.files = Files(
+            store,  # type: ignore[arg-type]  # a seam before one
+            self.uploads,
+            world.clock,
+            world.live,
+        )
+
+    async def customer(self) -> Party:
+        return await self.files.customer(self.session.id, self.session.key, "kim")
+
+    async def begin(self, party: Party, size: int = 3) -> File:
+        self.place.at = self.world.clock.now
+        return await self.files.begin(party, "a.pdf", "application/pdf", size, "")
+
+    async def send(self, party: Party) -> File:
+        file = await self.begin(party)
+        return await self.files.write(party, file.id, 0, _body(b"abc"))
+
+
+async def _body(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def shelf(world: World, service: str = "sales") -> Shelf:
+    return Shelf(world, await world.chat("kim", service))
+
+
+async def agent_in(world: World, here: Shelf) -> Party:
+    """Let Ann accept the chat."""
+    ann = await agents_desk(world, "ann")
+    await ann.do("acceptChat", chatId=here.session.id)
+    return await here.files.agent(here.session.id, ANN)
+
+
+async def test_an_unfinished_file_has_its_time(world: World) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    file = await here.begin(party)
+    assert here.files.expires_at(file) == world.clock.now + 3600
+    world.clock.now += 3599
+    assert (await here.files.progress(party, file.id)).id == file.id
+    world.clock.now += 2
+    with pytest.raises(NoSuchFileError):
+        await here.files.progress(party, file.id)
+    with pytest.raises(NoSuchFileError):
+        await here.files.write(party, file.id, 0, _body(b"abc"))
+
+
+async def test_what_has_expired_makes_room(world: World) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    whole = await here.send(party)
+    await here.begin(party)
+    with pytest.raises(TooMuchError):
+        await here.begin(party)
+    world.clock.now += 3601
+    file = await here.begin(party)
+    kept = {one.id for one in await here.uploads.of_chat(here.session.id)}
+    assert kept == {whole.id, file.id}
+
+
+async def test_files_go_with_their_chat(world: World) -> None:
+    here = await shelf(world)
+    await here.send(await here.customer())
+    world.clock.now += 10 * DAY
+    await here.files.purge()
+    assert here.place.objects  # the chat still goes on
+    await world.customers.end(await world.session(here.session))
+    world.clock.now += DAY + 1
+    assert await world.store.purge(0, world.clock.now - DAY) == 1
+    await here.files.purge()
+    assert here.place.objects == {}
+
+
+async def test_files_of_a_chat_that_another_database_has_are_kept(
+    world: World,
+) -> None:
+    """Until all chats of their age are forgotten: a wrong `[store] url` loses none."""
+    here = await shelf(world)
+    file = await here.send(await here.customer())
+    here.place.objects = {
+        name.replace(here.session.id, "elsewhere"): content
+        for name, content in here.place.objects.items()
+    }
+    here.place.times = dict.fromkeys(here.place.objects, world.clock.now)
+    world.clock.now += 2 * DAY - 1
+    await here.files.purge()
+    assert (await here.uploads.find("elsewhere", file.id)).whole
+    world.clock.now += 2
+    await here.files.purge()
+    assert here.place.objects == {}
+
+
+async def test_no_file_is_removed_while_the_store_is_away(world: World) -> None:
+    here = await shelf(world)
+    await here.send(await here.customer())
+    world.clock.now += 10 * DAY
+    world.store.broken.add("get")
+    with pytest.raises(StoreUnavailableError):
+        await here.files.purge()
+    assert here.place.objects
+
+
+async def test_a_file_that_came_too_late_is_not_kept(world: World) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    file = await here.begin(party)
+    await world.customers.end(await world.session(here.session))
+    with pytest.raises(SessionEndedError):
+        await here.files.write(party, file.id, 0, _body(b"abc"))
+    assert here.place.objects == {}
+
+
+async def test_a_file_is_not_shown_before_it_is_stored(world: World) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    file = await here.begin(party)
+    here.place.away = True
+    with pytest.raises(PlaceError):
+        await here.files.write(party, file.id, 0, _body(b"abc"))
+    assert EntryKind.FILE_UPLOADED not in dict(await world.entries(here.session))
+    here.place.away = False
+    await here.files.write(party, file.id, 0, _body(b"abc"))
+    assert EntryKind.FILE_UPLOADED in dict(await world.entries(here.session))
+
+
+@pytest.mark.parametrize(("service", "notable"), [("sales", True), ("quiet", False)])
+async def test_the_file_of_an_agent_is_pushed_as_the_service_wants(
+    world: World, service: str, notable: bool
+) -> None:
+    here = await shelf(world, service)
+    ann = await agent_in(world, here)
+    await here.send(await here.customer())
+    await here.send(ann)
+    shown = [
+        (entry.nickname, entry.notable)
+        for entry in await world.store.read(here.session.id, 0)
+        if entry.kind is EntryKind.FILE_UPLOADED
+    ]
+    assert shown == [("Kim", False), ("Ann", notable)]

@@ -1,0 +1,162 @@
+"""Files of several nodes: the official tus client, and wherever the files are kept."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ways
+from tests.clients.cometd_js import find_node
+from tests.clients.pair import Pair, port_of
+from tests.clients.proxy import Proxy
+from tests.clients.raw import V1Chat
+from tests.clients.tus import TusClient
+from tests.e2e.conftest import new_node, write_config
+from tests.files import s3_server
+from tests.store.redis_server import RedisServer
+
+UPLOAD = Path(__file__).parents[1] / "clients" / "js" / "tus_upload.mjs"
+SIZE = 6_000_000
+LONGEST = 90
+"""Seconds that the client may take on a full machine."""
+
+FOLDER = """\
+[files]
+folder = {folder}
+"""
+BUCKET = """\
+[files]
+s3.bucket = chat-files
+s3.endpoint = {url}
+s3.region = us-east-1
+s3.access_key = tests
+s3.secret_key = tests
+"""
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with s3_server.running(tmp_path_factory.mktemp("s3") / "moto.log") as url:
+        s3_server.make_bucket(url, "chat-files")
+        yield url
+
+
+@pytest.fixture(params=["folder", "bucket"])
+async def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer
+) -> AsyncIterator[Pair]:
+    """Two nodes that keep files where both have them."""
+    if request.param == "folder":
+        more = FOLDER.format(folder=tmp_path / "files")
+    else:
+        more = BUCKET.format(url=request.getfixturevalue("s3"))
+    with ways.by(front=True, redis=f"redis://{redis.address}/0"):
+        made = new_node(write_config(tmp_path, more=more))
+    assert isinstance(made, Pair)
+    async with made as running:
+        yield running
+
+
+@asynccontextmanager
+async def chatting(pair: Pair) -> AsyncIterator[tuple[V1Chat, TusClient]]:
+    async with V1Chat(f"{pair.url}/genesys") as chat:
+        await chat.start()
+        async with TusClient(pair.url, chat.session_id, chat.service_id) as client:
+            yield chat, client
+
+
+async def upload(server: str, chat: V1Chat, path: Path, chunk: int) -> Any:
+    """Send a file with the official client; return what it says."""
+    told = {
+        "endpoint": f"{server}/genesys/files/{chat.session_id}",
+        "headers": {"Authorization": f"Bearer {chat.service_id}"},
+        "path": str(path),
+        "chunkSize": chunk,
+        "filename": "film.mp4",
+        "filetype": "video/mp4",
+    }
+    process = await asyncio.create_subprocess_exec(
+        find_node(), str(UPLOAD), json.dumps(told), stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(LONGEST):
+        output, _ = await process.communicate()
+    return json.loads(output)
+
+
+def made(folder: Path) -> Path:
+    path = folder / "film.mp4"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+async def shown(chat: V1Chat) -> list[str]:
+    reply = await chat.refresh(transcriptPosition="0")
+    return [row[2] for row in reply["transcriptToShow"] if "file" in row[2]]
+
+
+async def test_each_request_of_an_upload_meets_another_node(
+    pair: Pair, tmp_path: Path
+) -> None:
+    path = made(tmp_path)
+    async with chatting(pair) as (chat, client):
+        before = dict(pair.spread.sent)
+        done = await upload(pair.url, chat, path, 700_000)
+        assert done["requests"] == 1 + -(-SIZE // 700_000)
+        sent = {port: n - before[port] for port, n in pair.spread.sent.items()}
+        assert min(sent.values()) >= done["requests"] // 2
+        for _ in pair.nodes:
+            read = await client.ask("GET", done["url"].removeprefix(pair.url))
+            assert _same(read.body, path)
+        assert await shown(chat) == ["has sent a file: film.mp4"]
+
+
+async def test_an_upload_survives_cut_lines_between_nodes(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """The line is cut again and again in the middle of a request, and each time the
+    client meets the other node."""
+    path = made(tmp_path)
+    ports = [port_of(node) for node in pair.nodes]
+    async with chatting(pair) as (chat, client), Proxy(ports[0]) as proxy:
+        proxy.latency = 0.005
+        server = f"http://127.0.0.1:{proxy.port}"
+        sending = asyncio.create_task(upload(server, chat, path, 2_000_000))
+        turn = 0
+        while not sending.done():
+            await asyncio.sleep(0.3)
+            turn += 1
+            proxy.lead_to(ports[turn % 2])
+            proxy.cut()
+        done = await sending
+        assert done.get("broken", 0) >= 2, done
+        read = await client.ask("GET", done["url"].removeprefix(server))
+        assert _same(read.body, path)
+        assert await shown(chat) == ["has sent a file: film.mp4"]
+
+
+async def test_whoever_sends_at_the_same_time_a_file_is_one(pair: Pair) -> None:
+    """Two requests for the same bytes at two nodes, as when a proxy tries again."""
+    content = os.urandom(3_000_000)
+    async with chatting(pair) as (chat, client):
+        where = (await client.create(len(content))).location
+        answers = await asyncio.gather(
+            *(client.patch(where, 0, content) for _ in range(4))
+        )
+        assert {answer.status for answer in answers} <= {204, 409}
+        offset = (await client.ask("HEAD", where)).offset
+        if offset < len(content):
+            await client.patch(where, offset, content[offset:])
+        read = await client.ask("GET", where)
+        assert read.body == content
+        assert len(await shown(chat)) == 1
+
+
+def _same(body: bytes, path: Path) -> bool:
+    digests = [hashlib.sha256(some).digest() for some in (body, path.read_bytes())]
+    return digests[0] == digests[1]
