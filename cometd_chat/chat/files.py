@@ -261,6 +261,7 @@ class Files:
             participant=part.number,
             nickname=part.nickname,
             at=self._clock.time(),
+            text=file.info.name,
             user_data={
                 "file-id": file.id,
                 "file-name": file.info.name,

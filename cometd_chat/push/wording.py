@@ -14,8 +14,8 @@ from cometd_chat.model import Device, Entry, EntryKind, PushOverride, Session
 Texts = Mapping[str, Mapping[str, str]]
 """Texts by language (`language_tag`) and key, as the localisation file has them."""
 
-_SHOWN = {EntryKind.MESSAGE, EntryKind.PUSH_URL}
-"""Entries whose text is meant for people."""
+_SHOWN = {EntryKind.MESSAGE, EntryKind.PUSH_URL, EntryKind.FILE_UPLOADED}
+"""Entries whose text is meant for people; that of a file is its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

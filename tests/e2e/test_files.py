@@ -110,6 +110,7 @@ async def test_a_file_reaches_the_agent_as_an_entry(
     await agent.wait_for(lambda: _file_entries(agent, chat))
     (entry,) = _file_entries(agent, chat)
     assert entry["from"] == {"nickname": "Cleo", "participantId": 1, "type": "Client"}
+    assert entry["text"] == "Rechnung März.pdf"
     assert entry["userData"] == {
         "file-id": file_id(where),
         "file-name": "Rechnung März.pdf",
@@ -172,6 +173,29 @@ async def test_a_small_file_comes_with_its_announcement(
     assert (done.status, done.offset) == (201, 5)
     assert (await cleo.ask("GET", done.location)).body == b"small"
     assert await _entries(chat) == 1
+
+
+async def test_a_large_file_comes_with_its_announcement(cleo: TusClient) -> None:
+    """It is beyond what a request of another kind may bring."""
+    done = await _at_once(cleo, PDF)
+    assert (done.status, done.offset) == (201, len(PDF))
+    assert (await cleo.ask("GET", done.location)).body == PDF
+
+
+async def test_a_body_may_be_slow_but_not_silent(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    path.write_text(
+        path.read_text().replace("[server]\n", "[server]\nbody_timeout = 700ms\n")
+    )
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for at in range(10):
+            yield PDF[at : at + 1]
+            await asyncio.sleep(0.1)
+
+    async with new_node(path) as node, chatting(node) as (_, cleo):
+        done = await cleo.patch((await cleo.create(10)).location, 0, slowly())
+        assert (done.status, done.offset) == (204, 10)
 
 
 async def test_a_file_may_be_empty(chat: V1Chat, cleo: TusClient) -> None:

@@ -12,9 +12,10 @@ from aiohttp import ClientSession, web
 from cometd_chat.app import Node
 from tests.clients.agent import AgentClient
 from tests.clients.raw import BayeuxClient, V1App, V1Chat
+from tests.clients.tus import TusClient
 from tests.clients.watched import Watched
 
-from .conftest import new_node, write_config
+from .conftest import agent_token, new_node, write_config
 from .nodes import say
 
 PUSH = """\
@@ -81,7 +82,7 @@ async def company() -> AsyncIterator[tuple[Company, str]]:
 
 @pytest.fixture
 async def node(tmp_path: Path, company: tuple[Company, str]) -> AsyncIterator[Node]:
-    more = PUSH.format(url=company[1])
+    more = f"[files]\nfolder = {tmp_path}/files\n" + PUSH.format(url=company[1])
     async with new_node(write_config(tmp_path, offline_after="1s", more=more)) as node:
         yield node
 
@@ -119,6 +120,18 @@ async def test_the_first_push_comes_after_the_delay_and_the_others_at_once(
         assert company[0].pushes[0]["deviceId"] == "phone-1"
         assert company[0].pushes[0]["message"]["serviceId"] == app.service_id
         assert company[0].pushes[0]["message"]["message"] == "New message from Agent"
+
+
+async def test_a_file_of_the_agent_is_pushed(
+    node: Node, base: str, agent: AgentClient, company: tuple[Company, str]
+) -> None:
+    async with V1App(base, user="u", service="at-once") as app:
+        await chat(agent, app)
+        await app.background()
+        async with TusClient(node.url, app.session_id, agent_token()) as ann:
+            await ann.send(b"abc", "terms.pdf")
+        await company[0].wait_for(lambda: company[0].pushes)
+        assert company[0].told == [["terms.pdf"]]
 
 
 async def test_nobody_is_pushed_who_returns_in_time(

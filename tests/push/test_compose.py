@@ -126,6 +126,13 @@ def one(
     return msgspec.json.decode(job.content, type=Notification)
 
 
+def test_a_push_tells_the_name_of_a_file() -> None:
+    told = (entry(4), entry(5, EntryKind.FILE_UPLOADED, "terms.pdf"))
+    push = one("ios", told=told, text=with_options("form = conversation"))
+    assert (push.title, push.body) == ("Ann", "terms.pdf")
+    assert push.lines[-1].text == "terms.pdf"
+
+
 def test_a_push_names_chat_position_and_lines() -> None:
     push = one("customhttp")
     assert (push.chat, push.position, push.badge) == ("secret", 7, 5)
