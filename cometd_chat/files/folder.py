@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from . import Kept, PlaceError
 
@@ -26,12 +28,24 @@ TRIES = 3
 """Tries to write where another node removes the folder meanwhile, as it is empty."""
 
 
+def sync_folder(folder: Path) -> None:
+    """Make durable what is in a folder, and what is not in it any more."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Folder:
     """A `Place` whose objects are files. Hard links have to be possible in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, *, sync: Callable[[Path], None] = sync_folder
+    ) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+        self._sync = sync
+        self._threads = _Threads(THREADS)
 
     async def put(self, name: str, content: bytes) -> bool:
         return await self._run(lambda: self._put(self._root / name, content))
@@ -50,14 +64,12 @@ class Folder:
         await self._run(lambda: self._remove(paths))
 
     async def close(self) -> None:
-        # Without waiting: a thread that a file server lets hang never ends.
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _run(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(SLOWEST):
-                return await loop.run_in_executor(self._threads, work)
+                return await asyncio.wrap_future(self._threads.submit(work))
         except TimeoutError:
             raise PlaceError("the folder does not answer") from None
         except OSError as error:
@@ -77,22 +89,24 @@ class Folder:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            # Unlike a rename, a link never replaces what is there, over NFS neither.
-            os.link(unfinished, path)
-        except FileExistsError:
-            return False
+            kept = _link(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
-        _sync(path.parent)
-        return True
+        # For who comes second as well: he may go on from what the first has not synced.
+        self._sync(path.parent)
+        return kept
 
     def _make(self, folder: Path) -> None:
         """Make the folder, and those it is in, so that a crash does not undo it."""
         if folder.is_dir():
             return
-        self._make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        if not self._root.is_dir():
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._sync(self._root.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        # All of them: who made those that were there may not have come so far yet.
+        for above in folder.relative_to(self._root).parents:
+            self._sync(self._root / above)
 
     def _kept(self, folder: Path) -> Iterator[Kept]:
         for path in _below(folder):
@@ -118,10 +132,56 @@ class Folder:
         if folder == self._root or not folder.is_dir() or any(_below(folder)):
             return
         with contextlib.suppress(OSError):  # somebody writes into it
-            for unfinished in folder.iterdir():
+            # Nothing else: an object may have come since it was found to be empty.
+            for unfinished in folder.glob(f"{UNFINISHED}*"):
                 unfinished.unlink(missing_ok=True)
             folder.rmdir()
             self._tidy(folder.parent)
+
+
+class _Threads:
+    """Threads that the end of the process does not wait for, unlike an executor's: one
+    that a file server lets hang never ends."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
+        self._jobs = SimpleQueue()
+        for _ in range(count):
+            threading.Thread(target=self._serve, name="files", daemon=True).start()
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Queue the work and return its result to come."""
+        future: Future[T] = Future()
+        self._jobs.put((work, future))
+        return future
+
+    def close(self) -> None:
+        """Let the threads end after what was queued, without waiting for it."""
+        for _ in range(self._count):
+            self._jobs.put(None)
+
+    def _serve(self) -> None:
+        while job := self._jobs.get():
+            work, future = job
+            if future.set_running_or_notify_cancel():
+                _settle(work, future)
+
+
+def _settle(work: Callable[[], Any], future: "Future[Any]") -> None:
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+        future.set_exception(error)
+
+
+def _link(unfinished: Path, path: Path) -> bool:
+    try:
+        # Unlike a rename, a link never replaces what is there, over NFS neither.
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _read(path: Path) -> bytes | None:
@@ -138,11 +198,3 @@ def _below(folder: Path) -> Iterator[Path]:
                 yield path
     except FileNotFoundError:
         return
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

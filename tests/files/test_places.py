@@ -1,7 +1,12 @@
 """What `Place` promises, for folders and for buckets of S3."""
 
 import asyncio
-from pathlib import Path
+import contextlib
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path, PosixPath
+from typing import Self
 
 import pytest
 
@@ -10,6 +15,8 @@ from cometd_chat.files.bucket import Account, Bucket
 from cometd_chat.files.folder import Folder
 
 from .conftest import ACCOUNT, Opening
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_what_was_put_is_there_for_every_node(
@@ -117,6 +124,73 @@ async def test_a_folder_is_removed_only_when_nothing_is_in_it(tmp_path: Path) ->
     assert len(await one.listing("chat")) == 200
     for place in (one, other):
         await place.close()
+
+
+async def test_what_comes_while_a_folder_is_removed_stays(tmp_path: Path) -> None:
+    """The folder was empty a moment ago, but for what is unfinished."""
+
+    class Raced(PosixPath):
+        def iterdir(self) -> Generator[Self, None, None]:
+            yield from super().iterdir()
+            if self.name == "file" and not came:
+                came.append((self / "0").write_bytes(b"x"))
+
+    came: list[int] = []
+    (tmp_path / "chat" / "file").mkdir(parents=True)
+    place = Folder(Raced(tmp_path))
+    await place.remove(["chat/file/other"])
+    assert await place.get("chat/file/0") == b"x"
+    await place.close()
+
+
+async def test_what_was_put_is_synced_with_all_folders_above(tmp_path: Path) -> None:
+    """Those that are there too: another node may have made them just now."""
+    synced: list[Path] = []
+    place = Folder(tmp_path / "files", sync=synced.append)
+    assert await place.put("chat/one/0", b"x")
+    assert set(synced) == {
+        tmp_path,
+        tmp_path / "files",
+        tmp_path / "files" / "chat",
+        tmp_path / "files" / "chat" / "one",
+    }
+    synced.clear()
+    assert await place.put("chat/two/0", b"x")
+    assert {tmp_path / "files", tmp_path / "files" / "chat"} <= set(synced)
+    synced.clear()
+    assert not await place.put("chat/two/0", b"x")
+    assert synced == [tmp_path / "files" / "chat" / "two"]
+    await place.close()
+
+
+HANGING = """\
+import asyncio, sys
+from pathlib import Path
+from cometd_chat.files.folder import Folder
+
+async def main():
+    place = Folder(Path(sys.argv[1]))
+    reading = asyncio.create_task(place.get("chat/file/0"))
+    await asyncio.wait([reading], timeout=0.2)
+    assert not reading.done()
+    await place.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_ends_though_its_folder_hangs(tmp_path: Path) -> None:
+    (tmp_path / "chat" / "file").mkdir(parents=True)
+    os.mkfifo(tmp_path / "chat" / "file" / "0")  # nobody ever writes into it
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANGING, str(tmp_path), cwd=ROOT
+    )
+    try:
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
 
 async def test_what_a_node_left_unfinished_is_no_object(tmp_path: Path) -> None:
