@@ -61,8 +61,9 @@ class Bucket:
     @classmethod
     async def open(cls, bucket: str, prefix: str, account: Account) -> Self:
         """Return the bucket; it is not asked yet. Raises: PlaceError."""
-        # It would log each request that is tried again, with the name of the object.
-        logging.getLogger("botocore").setLevel(logging.ERROR)
+        # They would log requests, with the names of the objects.
+        for name in ("aiobotocore", "botocore"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         made = cls(None, bucket, prefix)
         try:
             made._client = await made._stack.enter_async_context(_client(account))

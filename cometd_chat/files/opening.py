@@ -66,7 +66,9 @@ async def try_out(place: Place) -> None:
 
     Raises: PlaceError.
     """
-    name = f"{_TRIED}/{secrets.token_hex(8)}"
+    # In a place of its own, which no other node removes that tries out the same. If
+    # this one dies, it is purged like what is left of a chat.
+    name = f"{secrets.token_hex(16)}/{_TRIED}"
     if not await place.put(name, b"once"):
         raise PlaceError("[files] an object is there that was never put")
     replaced = await place.put(name, b"twice") or await place.get(name) != b"once"

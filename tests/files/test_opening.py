@@ -1,6 +1,7 @@
 """Which place the configuration means, and what is found out before it is used."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ async def test_in_the_bucket_that_is_named(
     assert await place.folders() == []  # nothing is left of having tried
     await place.close()
     assert ACCOUNT["secret_key"] not in caplog.text
-    assert logging.getLogger("botocore").level == logging.ERROR
+    for name in ("aiobotocore", "botocore"):
+        assert logging.getLogger(name).level == logging.ERROR
 
 
 async def test_not_in_a_bucket_that_is_not_there(s3: str) -> None:
@@ -66,6 +68,18 @@ async def test_not_where_objects_are_replaced() -> None:
     with pytest.raises(PlaceError, match="If-None-Match"):
         await try_out(place)
     assert place.objects == {}
+
+
+async def test_two_nodes_that_try_it_out_do_not_meet() -> None:
+    class Watched(Memory):
+        async def remove(self, names: Iterable[str]) -> None:
+            removed.extend(names)
+
+    removed: list[str] = []
+    place = Watched()
+    await try_out(place)
+    await try_out(place)
+    assert len({name.partition("/")[0] for name in removed}) == 2
 
 
 async def test_not_where_everything_is_there_already() -> None:
