@@ -111,7 +111,7 @@ class Files:
         """Announce a file of so many bytes; a `key` makes repeats harmless.
 
         Raises: NotAllowedError, TooMuchError, ConflictError when the key is that of
-        another file; SessionEndedError, SessionNotOpenError.
+        another file, or of one that is gone; SessionEndedError, SessionNotOpenError.
         """
         part = _sender(party)
         name = tidy_name(name)
@@ -125,11 +125,12 @@ class Files:
             at=self._clock.time(),
         )
         file_id = _id_of(party, key) if key else new_id()
-        if not key or not await self._is_there(party, file_id):
-            if party.session.ended:
-                raise SessionEndedError
-            await self._refuse_much(party, info, options)
-        file = await self._uploads.begin(party.session.id, file_id, info)
+        if key and await self._is_there(party, file_id):
+            file = await self._uploads.begin(party.session.id, file_id, info)
+        else:
+            file = await self._announce(party, file_id, info)
+        if self._expired(file):
+            raise ConflictError
         return await self._shown(party, part, file)
 
     async def progress(self, party: Party, file_id: str) -> File:
@@ -201,6 +202,21 @@ class Files:
             except SessionNotFoundError:
                 await self._uploads.remove_chat(chat_id, before)
 
+    async def _announce(self, party: Party, file_id: str, info: Info) -> File:
+        if party.session.ended:
+            raise SessionEndedError
+        await self._refuse_much(party, file_id, info)
+        file = await self._uploads.begin(party.session.id, file_id, info)
+        if file.whole:  # perhaps it is shown, if this is a repeat
+            return file
+        try:
+            # Again: others may have been announced meanwhile, at other nodes too.
+            await self._refuse_much(party, file_id, info)
+        except TooMuchError:
+            await self._give_up(file)
+            raise
+        return file
+
     async def _own(self, party: Party, part: Participant, file_id: str) -> File:
         file = await self._uploads.find(party.session.id, file_id)
         if file.info.participant != part.number or self._expired(file):
@@ -214,28 +230,35 @@ class Files:
             return False
         return True
 
-    async def _refuse_much(
-        self, party: Party, info: Info, options: FilesOptions
-    ) -> None:
+    async def _refuse_much(self, party: Party, file_id: str, info: Info) -> None:
         """Refuse a file beyond the limits. What has expired makes room."""
+        options = self._live.current.files
         if info.size > options.upload_max_file_size:
             raise TooMuchError(
                 f"upload-max-file-size: {options.upload_max_file_size} bytes"
             )
-        count, total = 1, info.size
+        sizes = [info.size]
         for file in await self._uploads.of_chat(party.session.id):
-            if file.info.participant != info.participant:
+            if file.info.participant != info.participant or file.id == file_id:
                 continue
-            if self._expired(file):
-                await self._uploads.remove(file)
-                continue
-            count, total = count + 1, total + file.info.size
-        if count > options.upload_max_files:
+            if not (self._expired(file) and await self._give_up(file)):
+                sizes.append(file.info.size)
+        if len(sizes) > options.upload_max_files:
             raise TooMuchError(f"upload-max-files: {options.upload_max_files}")
-        if total > options.upload_max_total_size:
+        if sum(sizes) > options.upload_max_total_size:
             raise TooMuchError(
                 f"upload-max-total-size: {options.upload_max_total_size} bytes"
             )
+
+    async def _give_up(self, file: File) -> bool:
+        """Remove a file unless it goes on to arrive; tell whether it is gone."""
+        try:
+            await self._uploads.remove(file)
+        except ConflictError:
+            return False
+        except NoSuchFileError:
+            return True  # somebody else was faster
+        return True
 
     def _expired(self, file: File) -> bool:
         return not file.whole and self.expires_at(file) < self._clock.time()
@@ -250,7 +273,7 @@ class Files:
         try:
             await self._store.append(party.session.id, [draft], once=once)
         except SessionEndedError:
-            await self._uploads.remove(file)
+            await self._give_up(file)
             raise
         return file
 

@@ -12,6 +12,10 @@ back at another node while the first still reads what it had sent:
   same offset before they parted, pieces never overlap and never leave a hole.
 * A put whose answer was lost looks like that of somebody else, unless the content is
   the same: then it does not matter who it was.
+* Whoever removes a file puts a piece of nothing where it ends: either a sender goes on
+  or nobody does any more, and that it was removed stays known as long as its chat. A
+  sender who was far behind may still put pieces where others have been removed, and
+  so looks once more before the file counts as whole.
 
 Pieces are small enough to be kept in memory until they are durable, and are not put
 together afterwards: reading needs no whole, and it would be a moment in which a node
@@ -23,6 +27,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import groupby
 
 from msgspec import DecodeError, Struct, json
+from msgspec.structs import replace
 
 from . import Kept, Place, PlaceError
 
@@ -31,6 +36,12 @@ PIECE = 1 << 20
 
 SPARE_PIECES = 1000
 """Pieces of a file beyond those that it needs: how often its sender may break off."""
+
+MOST_FILES = 10_000
+"""Files of a chat, those that were removed too."""
+
+TRIES = 8
+"""Tries to remove a file that goes on to arrive meanwhile."""
 
 _INFO = "info"
 _DIGITS = 12
@@ -96,11 +107,14 @@ class Uploads:
     async def begin(self, chat_id: str, file_id: str, info: Info) -> File:
         """Announce a file; announcing it again returns it as far as it has come.
 
-        Raises: ConflictError when another one has this id.
+        Raises: ConflictError when another one has this id, or had it.
         """
         if await self._place.put(f"{chat_id}/{file_id}/{_INFO}", _encode(info)):
             return File(id=file_id, chat_id=chat_id, info=info)
-        file = await self.find(chat_id, file_id)
+        try:
+            file = await self.find(chat_id, file_id)
+        except NoSuchFileError:
+            raise ConflictError from None
         if not file.info.announces(info):
             raise ConflictError
         return file
@@ -113,9 +127,14 @@ class Uploads:
         return file
 
     async def of_chat(self, chat_id: str) -> list[File]:
-        """Return all files of a chat, those that are not whole too, oldest first."""
+        """Return all files of a chat, those that are not whole too, oldest first.
+
+        Raises: TooMuchError beyond `MOST_FILES`.
+        """
         kept = sorted(await self._place.listing(chat_id), key=_folder)
         groups = [list(group) for _, group in groupby(kept, key=_folder)]
+        if len(groups) > MOST_FILES:
+            raise TooMuchError("too many files in this chat")
         found = await asyncio.gather(*map(self._file, groups))
         return sorted(filter(None, found), key=lambda file: file.info.at)
 
@@ -126,7 +145,8 @@ class Uploads:
         what the body raised is raised again.
 
         Raises: ConflictError when the file ends elsewhere, or somebody else has gone
-        on with it; TooMuchError beyond its size, or in too many pieces.
+        on with it; TooMuchError beyond its size, or in too many pieces;
+        NoSuchFileError when it was removed meanwhile.
         """
         if offset != file.arrived:
             raise ConflictError
@@ -140,6 +160,8 @@ class Uploads:
             await writing.flush()
             raise
         await writing.flush()
+        if writing.file.whole:
+            return await self.find(file.chat_id, file.id)
         return writing.file
 
     async def read(self, file: File, start: int, stop: int) -> AsyncIterator[bytes]:
@@ -158,9 +180,25 @@ class Uploads:
             begin = end
 
     async def remove(self, file: File) -> None:
-        """Remove a file; if that breaks off, what is left is no file any more."""
-        await self._remove([f"{file.chat_id}/{file.id}/{_INFO}"])
-        await self._remove(piece.name for piece in file.pieces)
+        """Remove a file; no other one can have its id.
+
+        Raises: ConflictError when it goes on to arrive, or is whole by now;
+        NoSuchFileError when somebody else has removed it.
+        """
+        for _ in range(TRIES):
+            if await self._end(file):
+                await self._remove(piece.name for piece in file.pieces)
+                return
+            file = await self.find(file.chat_id, file.id)
+            if file.whole:
+                break
+        raise ConflictError
+
+    async def _end(self, file: File) -> bool:
+        """Let nothing follow what has arrived; tell whether that came in time."""
+        name = _piece_of(file, file.arrived)
+        # What is there and empty is the end too: no piece of a sender is.
+        return await self._place.put(name, b"") or await self._place.get(name) == b""
 
     async def chats(self) -> list[str]:
         """Return the ids of all chats that have files."""
@@ -179,6 +217,8 @@ class Uploads:
 
     async def _file(self, kept: Sequence[Kept]) -> File | None:
         """Return the file of which these are all objects, if it is one."""
+        if not all(one.size for one in kept):
+            return None  # it was removed
         name = next((k.name for k in kept if k.name.endswith(f"/{_INFO}")), "")
         content = await self._place.get(name) if name else None
         if content is None:
@@ -213,19 +253,18 @@ class _Writing:
         file = self.file
         if len(file.pieces) > file.info.size // self._piece + SPARE_PIECES:
             raise TooMuchError("too many pieces: begin the file again")
-        name = f"{file.chat_id}/{file.id}/{self._offset:0{_DIGITS}}"
+        name = _piece_of(file, self._offset)
         kept = await self._place.put(name, content)
         if not kept and await self._place.get(name) != content:
             raise ConflictError
         piece = Kept(name, len(content), 0.0)
-        self.file = File(
-            id=file.id,
-            chat_id=file.chat_id,
-            info=file.info,
-            pieces=(*file.pieces, piece),
-        )
+        self.file = replace(file, pieces=(*file.pieces, piece))
         self._offset += len(content)
         del self._held[: len(content)]
+
+
+def _piece_of(file: File, offset: int) -> str:
+    return f"{file.chat_id}/{file.id}/{offset:0{_DIGITS}}"
 
 
 def _chain(kept: Iterable[Kept]) -> Iterable[Kept]:

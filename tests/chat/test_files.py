@@ -1,5 +1,6 @@
 """What becomes of files with time: of the unfinished, and of those of old chats."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,7 +8,13 @@ import pytest
 
 from cometd_chat.chat import Agent, Files, Party
 from cometd_chat.files import PlaceError
-from cometd_chat.files.uploads import File, NoSuchFileError, TooMuchError, Uploads
+from cometd_chat.files.uploads import (
+    ConflictError,
+    File,
+    NoSuchFileError,
+    TooMuchError,
+    Uploads,
+)
 from cometd_chat.model import EntryKind, Session
 from cometd_chat.store import SessionEndedError, StoreUnavailableError
 from tests.chat.world import World
@@ -57,9 +64,9 @@ class Shelf:
     async def customer(self) -> Party:
         return await self.files.customer(self.session.id, self.session.key, "kim")
 
-    async def begin(self, party: Party, size: int = 3) -> File:
+    async def begin(self, party: Party, size: int = 3, key: str = "") -> File:
         self.place.at = self.world.clock.now
-        return await self.files.begin(party, "a.pdf", "application/pdf", size, "")
+        return await self.files.begin(party, "a.pdf", "application/pdf", size, key)
 
     async def send(self, party: Party) -> File:
         file = await self.begin(party)
@@ -108,6 +115,60 @@ async def test_what_has_expired_makes_room(world: World) -> None:
     assert kept == {whole.id, file.id}
 
 
+async def test_limits_hold_for_those_who_announce_at_the_same_time(
+    world: World,
+) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    await here.begin(party)
+    announcing = (here.begin(party) for _ in range(5))
+    done = await asyncio.gather(*announcing, return_exceptions=True)
+    assert sum(isinstance(one, File) for one in done) <= 1
+    assert {type(one) for one in done} <= {File, TooMuchError}
+    kept = await here.uploads.of_chat(here.session.id)
+    assert len(kept) == 1 + sum(isinstance(one, File) for one in done)
+
+
+async def test_the_key_of_a_file_that_is_gone_is_that_of_no_other(world: World) -> None:
+    """Not one that is announced, and then cannot be sent."""
+    here = await shelf(world)
+    party = await here.customer()
+    given_up = await here.begin(party, key="one")
+    await here.files.cancel(party, given_up.id)
+    with pytest.raises(ConflictError):
+        await here.begin(party, key="one")
+    await here.begin(party, key="two")
+    world.clock.now += 3601
+    with pytest.raises(ConflictError):
+        await here.begin(party, key="two")
+
+
+async def test_what_has_expired_stays_if_its_last_byte_comes_first(
+    world: World,
+) -> None:
+    """A request may go on past the time of its file: what it was told stays true."""
+    here = await shelf(world)
+    party = await here.customer()
+    file = await here.begin(party)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        begun.set()
+        await go.wait()
+        yield b"abc"
+
+    async def finished() -> None:
+        go.set()
+        assert (await writing).whole
+
+    writing = asyncio.create_task(here.files.write(party, file.id, 0, slow()))
+    await begun.wait()
+    world.clock.now += 3601
+    here.place.meanwhile = finished
+    await here.begin(party)
+    assert [one.id for one in await here.files.all(party)] == [file.id]
+
+
 async def test_files_go_with_their_chat(world: World) -> None:
     here = await shelf(world)
     await here.send(await here.customer())
@@ -127,14 +188,15 @@ async def test_files_of_a_chat_that_another_database_has_are_kept(
     """Until all chats of their age are forgotten: a wrong `[store] url` loses none."""
     here = await shelf(world)
     file = await here.send(await here.customer())
+    elsewhere = "elsewhere"
     here.place.objects = {
-        name.replace(here.session.id, "elsewhere"): content
+        name.replace(here.session.id, elsewhere): content
         for name, content in here.place.objects.items()
     }
     here.place.times = dict.fromkeys(here.place.objects, world.clock.now)
     world.clock.now += 2 * DAY - 1
     await here.files.purge()
-    assert (await here.uploads.find("elsewhere", file.id)).whole
+    assert (await here.uploads.find(elsewhere, file.id)).whole
     world.clock.now += 2
     await here.files.purge()
     assert here.place.objects == {}
@@ -157,7 +219,8 @@ async def test_a_file_that_came_too_late_is_not_kept(world: World) -> None:
     await world.customers.end(await world.session(here.session))
     with pytest.raises(SessionEndedError):
         await here.files.write(party, file.id, 0, _body(b"abc"))
-    assert here.place.objects == {}
+    assert await here.uploads.of_chat(here.session.id) == []
+    assert b"abc" not in here.place.objects.values()
 
 
 async def test_a_file_is_not_shown_before_it_is_stored(world: World) -> None:

@@ -1,7 +1,7 @@
 """A place in memory, for tests of what stands on it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from cometd_chat.files import Kept, PlaceError
 
@@ -10,7 +10,7 @@ class Memory:
     """A `Place` that gives way to others at each call, and fails when it is told to.
 
     `lost`: the next put is done, but its answer does not come. `at` is the time of what
-    is put.
+    is put. `meanwhile` is done once, while the answer to a listing is under way.
     """
 
     def __init__(self, *, replaces: bool = False) -> None:
@@ -20,6 +20,7 @@ class Memory:
         self.lost = False
         self.away = False
         self.closed = False
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self._replaces = replaces
 
     async def put(self, name: str, content: bytes) -> bool:
@@ -39,11 +40,15 @@ class Memory:
 
     async def listing(self, folder: str) -> list[Kept]:
         await self._asked()
-        return [
+        kept = [
             Kept(name, len(content), self.times[name])
             for name, content in self.objects.items()
             if name.startswith(f"{folder}/")
         ]
+        if meanwhile := self.meanwhile:
+            self.meanwhile = None
+            await meanwhile()
+        return kept
 
     async def folders(self) -> list[str]:
         await self._asked()

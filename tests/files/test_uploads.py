@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cometd_chat.files import PlaceError
 from cometd_chat.files.uploads import (
+    MOST_FILES,
     PIECE,
     SPARE_PIECES,
     ConflictError,
@@ -204,11 +205,54 @@ async def test_a_file_that_is_removed_is_gone() -> None:
     node = Uploads(place)
     file = await sent(node, 3, b"abc")
     await node.remove(file)
-    assert place.objects == {}
+    assert b"abc" not in place.objects.values()
+    assert await node.of_chat(CHAT) == []
     with pytest.raises(NoSuchFileError):
         await node.find(CHAT, FILE)
     with pytest.raises(NoSuchFileError):
         await content(node, file)
+    with pytest.raises(ConflictError):
+        await node.begin(CHAT, FILE, info(3))
+
+
+async def test_a_file_is_not_removed_once_it_is_whole() -> None:
+    """Both at once, at two nodes: the one who removes saw it before its last byte."""
+    place = Memory()
+    node, other = Uploads(place), Uploads(place)
+    before = await sent(node, 3, b"ab")
+    assert (await other.write(before, 2, body(b"c"))).whole
+    with pytest.raises(ConflictError):
+        await node.remove(before)
+    assert await content(node, await node.find(CHAT, FILE)) == b"abc"
+
+
+async def test_a_file_that_goes_on_meanwhile_is_removed_where_it_ends() -> None:
+    node = Uploads(Memory())
+    before = await sent(node, 9, b"abc")
+    after = await node.write(before, 3, body(b"def"))
+    await node.remove(before)
+    with pytest.raises(ConflictError):
+        await node.write(after, 6, body(b"ghi"))
+
+
+async def test_who_was_far_behind_when_a_file_was_removed_does_not_end_it() -> None:
+    """His pieces go where others were, past the end that was set."""
+    place = Memory()
+    slow, fast = Uploads(place), Uploads(place)
+    start = await slow.begin(CHAT, FILE, info(9))
+    await fast.remove(await fast.write(start, 0, body(b"abcd")))
+    with pytest.raises(NoSuchFileError):
+        await slow.write(start, 0, body(b"abcdefghi"))
+    assert await slow.of_chat(CHAT) == []
+
+
+async def test_files_of_a_chat_are_bounded() -> None:
+    place = Memory()
+    node = Uploads(place)
+    place.objects = {f"{CHAT}/{n}/info": b"" for n in range(MOST_FILES + 1)}
+    place.times = dict.fromkeys(place.objects, 0.0)
+    with pytest.raises(TooMuchError):
+        await node.of_chat(CHAT)
 
 
 async def test_what_is_left_of_a_file_that_was_half_removed_is_none() -> None:
@@ -271,13 +315,60 @@ async def test_whatever_senders_do_a_file_is_what_was_sent(
     assert await content(Uploads(place), file) == data
 
 
-async def _send(node: Uploads, data: bytes, plan: Sequence[tuple[int, bool]]) -> None:
+@given(
+    plans=st.lists(
+        st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=6),
+        min_size=1,
+        max_size=3,
+    ),
+    waits=st.lists(st.integers(0, 40), min_size=1, max_size=2),
+    piece=st.integers(1, 7),
+)
+async def test_a_file_is_either_whole_or_removed(
+    plans: Sequence[Sequence[tuple[int, bool]]], waits: Sequence[int], piece: int
+) -> None:
+    """What one request has said of a file, none makes untrue."""
+    data = bytes(range(12))
+    place = Memory()
+    await Uploads(place).begin(CHAT, FILE, info(len(data)))
+    node = Uploads(place, piece=piece)
+    said = await asyncio.gather(
+        *(_send(Uploads(place, piece=piece), data, plan) for plan in plans),
+        *(_remove(Uploads(place), wait) for wait in waits),
+    )
+    assert not {"whole", "removed"} <= set(said)
+    if "whole" in said:
+        assert await content(node, await node.find(CHAT, FILE)) == data
+    if "removed" in said:
+        with pytest.raises(NoSuchFileError):
+            await node.find(CHAT, FILE)
+
+
+async def _remove(node: Uploads, wait: int) -> str:
+    """Remove the file some time from now, unless it is whole."""
+    for _ in range(wait):
+        await asyncio.sleep(0)
+    try:
+        if (file := await node.find(CHAT, FILE)).whole:
+            return ""
+        await node.remove(file)
+    except (ConflictError, NoSuchFileError):
+        return ""
+    return "removed"
+
+
+async def _send(node: Uploads, data: bytes, plan: Sequence[tuple[int, bool]]) -> str:
     """Send from where the file ends, as often as there is a plan for it."""
     for length, broken in plan:
-        file = await node.find(CHAT, FILE)
-        rest = data[file.arrived : file.arrived + length]
-        chunks = [rest[at : at + 2] for at in range(0, len(rest), 2)]
         try:
-            await node.write(file, file.arrived, body(*chunks, broken=broken))
+            file = await node.find(CHAT, FILE)
+            rest = data[file.arrived : file.arrived + length]
+            chunks = [rest[at : at + 2] for at in range(0, len(rest), 2)]
+            sending = body(*chunks, broken=broken)
+            if (await node.write(file, file.arrived, sending)).whole:
+                return "whole"
         except (ConflictError, BrokenError):
             continue
+        except NoSuchFileError:
+            break
+    return ""
