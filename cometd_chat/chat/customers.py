@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import re
 import secrets
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
@@ -42,12 +43,19 @@ from .sessions import Sessions
 MOST_DEVICES = 10
 """Devices of a chat: each of them is pushed what an agent writes."""
 
+_ID = re.compile("[0-9a-f]{32}").fullmatch
+
 log = logging.getLogger(__name__)
 
 
 def new_id() -> str:
     """Return an unguessable alphanumeric id of 128 random bits."""
     return secrets.token_hex(16)
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `new_id` may have made this."""
+    return _ID(text) is not None
 
 
 _RUN = secrets.token_hex(8)

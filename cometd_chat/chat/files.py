@@ -40,7 +40,7 @@ from cometd_chat.store import (
     Store,
 )
 
-from .customers import new_id
+from .customers import is_id, new_id
 from .identity import Agent
 
 LONGEST_NAME = 255
@@ -191,12 +191,13 @@ class Files:
         """Remove the files of chats that are forgotten.
 
         Those of chats that the store does not know, and that got none for as long as
-        chats are kept: another server's database must not cost anybody his files.
+        chats are kept: another server's database must not cost anybody his files. What
+        else is in the same folder is not ours.
         """
         options = self._live.current.store
         kept_for = max(options.new_retention, options.ended_retention)
         before = self._clock.time() - kept_for
-        for chat_id in await self._uploads.chats():
+        for chat_id in filter(is_id, await self._uploads.chats()):
             try:
                 await self._store.get(chat_id)
             except SessionNotFoundError:

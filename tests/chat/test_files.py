@@ -188,7 +188,7 @@ async def test_files_of_a_chat_that_another_database_has_are_kept(
     """Until all chats of their age are forgotten: a wrong `[store] url` loses none."""
     here = await shelf(world)
     file = await here.send(await here.customer())
-    elsewhere = "elsewhere"
+    elsewhere = "e" * 32
     here.place.objects = {
         name.replace(here.session.id, elsewhere): content
         for name, content in here.place.objects.items()
@@ -200,6 +200,15 @@ async def test_files_of_a_chat_that_another_database_has_are_kept(
     world.clock.now += 2
     await here.files.purge()
     assert here.place.objects == {}
+
+
+async def test_what_is_not_of_a_chat_is_kept(world: World) -> None:
+    """A folder may be named that has been there for other things."""
+    here = await shelf(world)
+    await here.place.put("photos/2019/rome.jpg", b"x")
+    world.clock.now += 10 * DAY
+    await here.files.purge()
+    assert here.place.objects == {"photos/2019/rome.jpg": b"x"}
 
 
 async def test_no_file_is_removed_while_the_store_is_away(world: World) -> None:
