@@ -2,8 +2,8 @@
 
 from .agents import Agents
 from .application import ChatApplication
-from .customers import Customers, Transcript, new_id
-from .files import Files, NotAllowedError, Party
+from .customers import Customers, Transcript, is_id, new_id
+from .files import Announcement, Files, NotAllowedError, Party
 from .identity import (
     FORWARDED_FOR,
     Agent,
@@ -20,6 +20,7 @@ __all__ = [
     "FORWARDED_FOR",
     "Agent",
     "Agents",
+    "Announcement",
     "AuthHook",
     "ChatApplication",
     "Customer",
@@ -32,6 +33,7 @@ __all__ = [
     "Sessions",
     "TokenAuth",
     "Transcript",
+    "is_id",
     "make_agent_token",
     "new_id",
 ]

@@ -54,6 +54,9 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,63}", re.ASCII).fullmatch
 # They turn the direction of what follows: "exe.gpj" could be read as "jpg.exe".
 _TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+"""Categories of Unicode: controls, surrogates, separators of lines and paragraphs."""
+
 
 class NotAllowedError(Exception):
     """A file of a kind that is not taken, or from somebody who only listens."""
@@ -65,6 +68,21 @@ class Party:
 
     session: Session
     part: Participant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A file that somebody will send: its name, media type and bytes.
+
+    `told` is kept as it is, for its sender. A `key`, if not empty, makes repeats
+    harmless.
+    """
+
+    name: str
+    type: str
+    size: int
+    told: str = ""
+    key: str = ""
 
 
 class Files:
@@ -105,24 +123,22 @@ class Files:
             raise SessionNotFoundError
         return Party(session=session, part=part)
 
-    async def begin(
-        self, party: Party, name: str, media_type: str, size: int, key: str
-    ) -> File:
-        """Announce a file of so many bytes; a `key` makes repeats harmless.
+    async def begin(self, party: Party, wanted: Announcement) -> File:
+        """Announce a file; announcing it again returns it as far as it has come.
 
         Raises: NotAllowedError, TooMuchError, ConflictError when the key is that of
         another file, or of one that is gone; SessionEndedError, SessionNotOpenError.
         """
-        part = _sender(party)
-        name = tidy_name(name)
-        options = self._live.current.files
-        _refuse_kind(options, name)
+        part, key = _sender(party), wanted.key
+        name = tidy_name(wanted.name)
+        _refuse_kind(self._live.current.files, name)
         info = Info(
             name=name,
-            type=media_type if _MEDIA_TYPE(media_type) else UNKNOWN,
-            size=size,
+            type=wanted.type if _MEDIA_TYPE(wanted.type) else UNKNOWN,
+            size=wanted.size,
             participant=part.number,
             at=self._clock.time(),
+            told=wanted.told,
         )
         file_id = _id_of(party, key) if key else new_id()
         if key and await self._is_there(party, file_id):
@@ -302,13 +318,14 @@ class Files:
 
 
 def tidy_name(name: str) -> str:
-    """Return the name of a file as it is shown to others: no path, nothing invisible.
+    """Return the name of a file as it is shown to others: no path, on one line, and
+    nothing that turns its direction.
 
     Raises: NotAllowedError for one that is too long.
     """
     name = re.split(r"[/\\]", name)[-1]
     name = _TURNING.sub("", unicodedata.normalize("NFC", name))
-    name = "".join(c for c in name if unicodedata.category(c) not in {"Cc", "Cs"})
+    name = "".join(c for c in name if unicodedata.category(c) not in _CONTROLS)
     name = name.strip(" .")
     if len(name.encode()) > LONGEST_NAME:
         raise NotAllowedError(f"filename: {LONGEST_NAME} bytes are allowed")
@@ -333,5 +350,6 @@ def _sender(party: Party) -> Participant:
 def _id_of(party: Party, key: str) -> str:
     """Return the id of the file that its sender calls so."""
     number = party.part.number if party.part else 0
-    named = f"{party.session.id}:{number}:{key}".encode()
-    return hashlib.sha256(named).hexdigest()[:32]
+    named = f"{party.session.id}:{number}:{key}"
+    # Header fields may hold bytes that are no text.
+    return hashlib.sha256(named.encode(errors="surrogateescape")).hexdigest()[:32]

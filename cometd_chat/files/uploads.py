@@ -62,13 +62,15 @@ class TooMuchError(Exception):
 
 class Info(Struct, frozen=True, kw_only=True):
     """What a file shall be: a name for people, a media type, its bytes, who sends it
-    (the number of a participant), and since when (wall seconds)."""
+    (the number of a participant), and since when (wall seconds). `told` is what its
+    sender said of it, in his own words."""
 
     name: str
     type: str
     size: int
     participant: int
     at: float
+    told: str = ""
 
     def announces(self, other: "Info") -> bool:
         """Tell whether the other one speaks of the same file, perhaps later."""

@@ -18,8 +18,15 @@ from cometd_chat.files.uploads import File, NoSuchFileError
 UNREAD = 60.0
 """Seconds within which a piece must have gone out."""
 
+SHOWN_HEADERS = (
+    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Tus-Extension, "
+    "Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, "
+    "Upload-Metadata, Upload-Offset"
+)
+"""Header fields of responses that web pages of other hosts may read."""
+
 _RANGE = re.compile(
-    r"bytes=\s*(?:([0-9]{1,15})\s*-\s*([0-9]{1,15})?|-([0-9]{1,15}))\s*"
+    r"bytes=\s*(?:([0-9]{1,15})\s*-\s*([0-9]{1,15})?|-([0-9]{1,15}))\s*", re.IGNORECASE
 )
 
 Read: TypeAlias = Callable[[File, int, int], AsyncIterator[bytes]]
@@ -71,6 +78,7 @@ def _headers(file: File) -> dict[str, str]:
     return {
         "ETag": f'"{file.id}"',
         "Accept-Ranges": "bytes",
+        "Access-Control-Expose-Headers": SHOWN_HEADERS,
         "Cache-Control": "private, max-age=86400, immutable",
         "Content-Type": file.info.type,
         "Content-Disposition": _disposition(file.info.name),
@@ -89,10 +97,12 @@ def _asked(request: web.Request, tag: str, size: int) -> tuple[int, int] | None:
     """Return the range that is asked for, None if the file is to be sent whole.
 
     Several ranges, and what is no range, are passed over (RFC 9110 §14.2); so is a
-    range of another version of the file.
+    range of another version of the file, and one of any method but GET.
     """
     found = _RANGE.fullmatch(request.headers.get("Range", ""))
-    if not found or request.headers.get("If-Range", tag) != tag:
+    if not found or request.method != "GET":
+        return None
+    if request.headers.get("If-Range", tag) != tag:
         return None
     first, last, suffix = found.groups()
     if suffix is not None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import re
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from email.utils import formatdate
@@ -20,11 +19,13 @@ from aiohttp import ClientError, web
 from msgspec import Struct, field, json
 
 from cometd_chat.chat import (
+    Announcement,
     AuthHook,
     Files,
     IdentityError,
     NotAllowedError,
     Party,
+    is_id,
 )
 from cometd_chat.config import LiveConfig
 from cometd_chat.files import PlaceError
@@ -39,7 +40,7 @@ from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .answers import HEADERS, failure, store_failure
 from .calls import Reply
-from .downloads import download
+from .downloads import SHOWN_HEADERS, download
 from .peers import peer_of
 from .rest_v1 import IDEMPOTENCY_KEY
 
@@ -72,13 +73,6 @@ REQUEST_HEADERS = (
 )
 """Header fields that web pages may send along with files."""
 
-SHOWN_HEADERS = (
-    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Tus-Extension, "
-    "Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, "
-    "Upload-Offset"
-)
-"""Header fields of responses that web pages of other hosts may read."""
-
 _NAMES = {
     400: "BadRequestException",
     401: "UnauthorizedException",
@@ -87,8 +81,7 @@ _NAMES = {
     415: "UnsupportedMediaTypeException",
     503: "UnavailableException",
 }
-_FILE = re.compile(r"[0-9a-f]{32}").fullmatch
-_NUMBER = re.compile(r"[0-9]{1,12}").fullmatch
+_NUMBER = re.compile(r"[0-9]{1,18}").fullmatch
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -180,26 +173,27 @@ class RestFiles:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Announce a file, perhaps with its first bytes (tus, creation)."""
-        party = await self._party(request)
-        size = _number(request, "Upload-Length")
-        told = _metadata(request.headers.get("Upload-Metadata", ""))
-        key = request.headers.get(IDEMPOTENCY_KEY, "")[:128]
-        file = await self._files.begin(
-            party, told.get("filename", ""), told.get("filetype", ""), size, key
-        )
-        # A repeat may find more than it brings: it is told, and goes on from there.
-        if request.content_type == OFFSET_STREAM and not file.arrived:
-            file = await self._begun(request, party, file)
+        party, wanted = await self._party(request), _announcement(request)
+        if _brings_bytes(request):
+            # Before it is announced: what finds no room is not to count as a file.
+            with self._room.taken(party.session.id):
+                file = await self._begun(request, party, wanted)
+        else:
+            file = await self._files.begin(party, wanted)
         headers = self._told(file)
         headers["Location"] = f"{self._base}/{file.chat_id}/{file.id}"
         return web.Response(status=201, headers=headers)
 
-    async def _begun(self, request: web.Request, party: Party, file: File) -> File:
-        with self._room.taken(file.chat_id):
-            try:
-                return await self._files.write(party, file.id, 0, self._body(request))
-            except _BrokenOffError:
-                return await self._files.progress(party, file.id)
+    async def _begun(
+        self, request: web.Request, party: Party, wanted: Announcement
+    ) -> File:
+        file = await self._files.begin(party, wanted)
+        if file.arrived:  # a repeat is told so, and goes on from there
+            return file
+        try:
+            return await self._files.write(party, file.id, 0, self._body(request))
+        except _BrokenOffError:
+            return await self._files.progress(party, file.id)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """Tell how far a file has come (tus), or what a download would bring."""
@@ -213,11 +207,13 @@ class RestFiles:
         file = await self._files.progress(party, _file_id(request))
         headers = self._told(file) | {"Cache-Control": "no-store"}
         headers["Upload-Length"] = str(file.info.size)
+        if file.info.told:
+            headers["Upload-Metadata"] = file.info.told
         return web.Response(status=200, headers=headers)
 
     async def write(self, request: web.Request) -> web.StreamResponse:
         """Take the next bytes of a file (tus, PATCH)."""
-        if request.content_type != OFFSET_STREAM:
+        if not _brings_bytes(request):
             raise _RefusedError(415, f"Content-Type: {OFFSET_STREAM} is needed")
         offset = _number(request, "Upload-Offset")
         party = await self._party(request)
@@ -348,9 +344,18 @@ def _response(reply: Reply, more: Mapping[str, str] = NOTHING) -> web.Response:
     return web.Response(body=reply.body, status=reply.status, headers=headers)
 
 
+def _brings_bytes(request: web.Request) -> bool:
+    """Tell whether the body is bytes of a file. Raises: _RefusedError."""
+    if request.content_type != OFFSET_STREAM:
+        return False
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _RefusedError(415, "Send the file without compression")
+    return True
+
+
 def _file_id(request: web.Request) -> str:
     file_id: str = request.match_info["file"]
-    if not _FILE(file_id):
+    if not is_id(file_id):
         raise NoSuchFileError
     return file_id
 
@@ -362,15 +367,33 @@ def _number(request: web.Request, name: str) -> int:
     return int(text)
 
 
-def _metadata(header: str) -> dict[str, str]:
-    """Return what tus clients tell about a file: key, space, base64; with commas."""
-    told: dict[str, str] = {}
+def _announcement(request: web.Request) -> Announcement:
+    size = _number(request, "Upload-Length")
+    told = request.headers.get("Upload-Metadata", "")
+    try:
+        values = _metadata(told)
+        return Announcement(
+            name=values.get("filename", b"").decode(),
+            type=values.get("filetype", b"").decode(),
+            size=size,
+            told=told,
+            key=request.headers.get(IDEMPOTENCY_KEY, "")[:128],
+        )
+    except ValueError:
+        raise _RefusedError(400, "Upload-Metadata: base64 is needed") from None
+
+
+def _metadata(header: str) -> dict[str, bytes]:
+    """Return what tus clients tell about a file: key, space, base64; with commas.
+
+    Raises: ValueError.
+    """
+    told: dict[str, bytes] = {}
     for pair in filter(None, map(str.strip, header.split(","))):
         key, _, value = pair.partition(" ")
-        try:
-            told[key] = b64decode(value.strip(), validate=True).decode()
-        except (Base64Error, UnicodeDecodeError):
-            raise _RefusedError(400, "Upload-Metadata: base64 is needed") from None
+        if not key.isascii():  # it could not be sent back
+            raise ValueError
+        told[key] = b64decode(value.strip(), validate=True)
     return told
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.chat import Agent, Files, Party
+from cometd_chat.chat import Agent, Announcement, Files, Party
 from cometd_chat.files import PlaceError
 from cometd_chat.files.uploads import (
     ConflictError,
@@ -66,7 +66,8 @@ class Shelf:
 
     async def begin(self, party: Party, size: int = 3, key: str = "") -> File:
         self.place.at = self.world.clock.now
-        return await self.files.begin(party, "a.pdf", "application/pdf", size, key)
+        wanted = Announcement(name="a.pdf", type="application/pdf", size=size, key=key)
+        return await self.files.begin(party, wanted)
 
     async def send(self, party: Party) -> File:
         file = await self.begin(party)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -255,6 +255,30 @@ async def test_what_the_server_can_is_told(cleo: TusClient) -> None:
     assert "creation-with-upload" in told.headers["Tus-Extension"]
 
 
+async def test_what_was_said_of_a_file_is_told_again(cleo: TusClient) -> None:
+    """In the words of its sender, with what only he understands (tus, creation)."""
+    told = f"{metadata('../März.pdf')},sum /w==,private"
+    created = await cleo.ask("POST", Upload_Length="4", Upload_Metadata=told)
+    looked = await cleo.ask("HEAD", created.location)
+    assert looked.headers["Upload-Metadata"] == told
+    silent = await cleo.ask("POST", Upload_Length="4", Upload_Metadata=None)
+    assert silent.status == HTTPStatus.FORBIDDEN  # no name has no extension
+
+
+async def test_a_key_may_be_any_bytes(node: Node | Pair, cleo: TusClient) -> None:
+    fields = {
+        **cleo.headers,
+        "Upload-Length": "4",
+        "Upload-Metadata": metadata("a.pdf"),
+        "Content-Length": "0",
+        "Idempotency-Key": "\udcff",
+    }
+    path = urlsplit(cleo.url).path
+    reader, writer = await _sent(node, f"POST {path}", fields)
+    assert b" 201 " in await reader.readline()
+    writer.close()
+
+
 # -- breaks ---------------------------------------------------------------------
 
 
@@ -324,6 +348,7 @@ RANGES = [
     ("bytes=0-9", 206, 0, 10),
     ("bytes=5-", 206, 5, 100),
     ("bytes=-7", 206, 93, 100),
+    ("Bytes=-7", 206, 93, 100),
     ("bytes=-700", 206, 0, 100),
     ("bytes=99-200", 206, 99, 100),
     ("bytes = 1-2", 200, 0, 100),
@@ -361,6 +386,16 @@ async def test_a_look_at_a_download_has_no_body(cleo: TusClient) -> None:
     assert (looked.status, looked.body) == (200, b"")
     assert looked.headers["Content-Length"] == "6"
     assert looked.headers["Accept-Ranges"] == "bytes"
+    ranged = await cleo.ask("HEAD", where, Tus_Resumable=None, Range="bytes=1-2")
+    assert (ranged.status, ranged.headers["Content-Length"]) == (200, "6")
+
+
+async def test_a_page_may_read_what_a_download_tells(cleo: TusClient) -> None:
+    where = await cleo.send(b"abcdef")
+    read = await cleo.ask("GET", where, Range="bytes=1-2", Origin=cleo.server)
+    assert read.headers["Access-Control-Allow-Origin"] == cleo.server
+    shown = read.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"Content-Range", "Content-Disposition", "ETag"} <= set(shown)
 
 
 async def test_a_file_cannot_run_in_a_page_of_ours(cleo: TusClient) -> None:
@@ -381,6 +416,7 @@ async def test_a_file_cannot_run_in_a_page_of_ours(cleo: TusClient) -> None:
         ("C:\\secret\\x.pdf", "x.pdf"),
         ("a\u202efdp.pdf", "afdp.pdf"),
         ("a\r\nb\0.pdf", "ab.pdf"),
+        ("a\u2028b\u2029.pdf", "ab.pdf"),
         ('a"b;.pdf', 'a"b;.pdf'),
         ("..pdf", "pdf"),
     ],
@@ -435,6 +471,26 @@ async def test_what_a_request_does_wrong_is_told(chat: V1Chat, cleo: TusClient) 
         "metadata": (
             400,
             await cleo.ask("POST", Upload_Length="1", Upload_Metadata="filename %%"),
+        ),
+        "metadata that is no ASCII": (
+            400,
+            await cleo.ask("POST", Upload_Length="1", Upload_Metadata="filename ä"),
+        ),
+        "key that is no ASCII": (
+            400,
+            await cleo.ask("POST", Upload_Length="1", Upload_Metadata="ä YQ=="),
+        ),
+        "huge": (413, await cleo.create(10**17)),
+        "compressed": (
+            415,
+            await cleo.ask(
+                "PATCH",
+                where,
+                b"x",
+                Upload_Offset="0",
+                Content_Encoding="gzip",
+                **stream,
+            ),
         ),
         "type": (415, await cleo.ask("PATCH", where, b"x", Upload_Offset="0")),
         "no offset": (400, await cleo.ask("PATCH", where, b"x", **stream)),
@@ -514,6 +570,20 @@ async def test_uploads_at_once_are_bounded(node: Node | Pair, cleo: TusClient) -
         answers, return_when=asyncio.FIRST_COMPLETED, timeout=8
     )
     assert [b" 503 " in answer.result() for answer in done] == [True]
+    # What comes with its announcement is not announced then: it would count as a file.
+    path = urlsplit(cleo.url).path
+    fields = {
+        **cleo.headers,
+        "Upload-Length": "4",
+        "Upload-Metadata": metadata("a.pdf"),
+        "Content-Type": OFFSET_STREAM,
+        "Content-Length": "0",
+    }
+    for _ in range(2):
+        reader, writer = await _sent(node, f"POST {path}", fields)
+        assert b" 503 " in await reader.readline()
+        writer.close()
+    assert [(await cleo.create(1)).status for _ in range(2)] == [201, 201]
     for _, writer in begun:
         writer.close()
     await asyncio.gather(*answers)
@@ -552,19 +622,29 @@ Server: TypeAlias = Node | Pair | ServerProcess | ServerProcesses
 async def _begin(
     server: Server, client: TusClient, where: str, size: int, content: bytes
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Begin a PATCH at one node, and leave it there: the proxy before two nodes would
-    wait for the whole body."""
-    url = urlsplit(_one_of(server).url)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    """Begin a PATCH at one node, and leave it there."""
     fields = {
         **client.headers,
-        "Host": url.netloc,
         "Upload-Offset": "0",
         "Content-Type": OFFSET_STREAM,
         "Content-Length": str(size),
     }
+    reader, writer = await _sent(server, f"PATCH {where}", fields)
+    writer.write(content)
+    await writer.drain()
+    return reader, writer
+
+
+async def _sent(
+    server: Server, what: str, fields: Mapping[str, str]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Send the head of a request to one node: the proxy before two nodes would wait
+    for the whole body."""
+    url = urlsplit(_one_of(server).url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    writer.write(f"PATCH {where} HTTP/1.1\r\n{head}\r\n".encode() + content)
+    text = f"{what} HTTP/1.1\r\nHost: {url.netloc}\r\n{head}\r\n"
+    writer.write(text.encode(errors="surrogateescape"))
     await writer.drain()
     return reader, writer
 
