@@ -18,6 +18,7 @@ from .pages import ROOT, blocks, rows
 from .test_readme import ADDRESS, shell, url_of
 
 PAGE = ROOT / "docs" / "files.md"
+MOST_ENTRIES = 10
 WRITTEN = "Dear Ann, here is my invoice."
 
 Case: TypeAlias = Callable[["Desk"], Awaitable[Answered]]
@@ -72,6 +73,11 @@ class Desk:
     async def beyond(self) -> Answered:
         return await self.client.patch(await self.announced(), 0, b"12345")
 
+    async def full(self) -> Answered:
+        for number in range(MOST_ENTRIES - 1):  # the first says who came
+            await self.chat.send(f"message {number}")
+        return await self.client.create(0)
+
     async def bare(self) -> Answered:
         return await self.ask("PATCH", await self.announced(), b"x", Upload_Offset="0")
 
@@ -111,6 +117,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("409", "ConflictException"): lambda desk: desk.elsewhere(),
     ("412", "VersionException"): lambda desk: desk.ask("POST", Tus_Resumable=None),
     ("413", "LimitException"): lambda desk: desk.beyond(),
+    ("413", "TranscriptFullException"): lambda desk: desk.full(),
     ("415", "UnsupportedMediaTypeException"): lambda desk: desk.bare(),
     ("503", "UnavailableException"): lambda desk: desk.away(),
 }
@@ -125,7 +132,11 @@ def test_the_table_of_errors_is_complete() -> None:
 async def test_an_error_is_as_the_table_says(
     tmp_path: Path, status: str, exception: str
 ) -> None:
-    node = new_node(tmp_path, server="body_timeout = 200ms")
+    node = new_node(
+        tmp_path,
+        server="body_timeout = 200ms",
+        store=f"max_entries = {MOST_ENTRIES}",
+    )
     async with node, V1Chat(f"{node.url}/genesys") as chat:
         await chat.start()
         async with TusClient(node.url, chat.session_id, chat.service_id) as client:
