@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, field, json
 from msgspec.structs import asdict
 
 from cometd_chat.gms.values import ALIAS, USER_ID
-from cometd_chat.model import Entry, EntryKind, Session
+from cometd_chat.model import Entry, EntryKind, Role, Session
 
 _encode = json.Encoder().encode
 
@@ -41,6 +41,8 @@ _PHRASES = {
     EntryKind.FILE_UPLOADED: "has sent a file",
     EntryKind.FILE_DELETED: "has deleted a file",
 }
+
+_PARTIES = {role: role.upper() for role in Role}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +125,15 @@ def entry_row(entry: Entry, started_at: int, *, index: bool = False) -> list[str
     """
     # Both ends are cut to whole seconds first, because `startedAt` is on the wire:
     # what the client adds up is then the second in which the entry was written.
-    offset = max(0, int(entry.at) - started_at)
-    event = _EVENTS[entry.kind]
-    row = [event, entry.nickname, _text(entry), str(offset), entry.role.upper()]
-    return [*row, str(entry.position)] if index else row
+    seconds = int(entry.at) - started_at
+    offset = str(seconds) if seconds > 0 else "0"
+    kind = entry.kind
+    # Nearly all entries are messages, and hundreds may be told at once.
+    text = entry.text if kind is EntryKind.MESSAGE else _text(entry)
+    row = [_EVENTS[kind], entry.nickname, text, offset, _PARTIES[entry.role]]
+    if index:
+        row.append(str(entry.position))
+    return row
 
 
 def chat_object(
