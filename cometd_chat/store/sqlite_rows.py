@@ -1,8 +1,11 @@
 """Rows of the tables as facts of the model, and facts as rows."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, TypeAlias
+
+import msgspec
 
 from cometd_chat.model import NOTHING, Entry, Participant, Session
 from cometd_chat.store import SessionNotFoundError
@@ -25,18 +28,24 @@ from cometd_chat.store.codec import (
 
 Row: TypeAlias = tuple[Any, ...]
 
+_Common: TypeAlias = tuple[Any, ...]
+"""What entries may have in common: all but their position, time and text."""
+
 MOST = 2**63 - 1
 """The greatest integer of SQLite."""
 
 _SESSION = f"SELECT s.{', s.'.join(NAMES)} FROM session s "  # noqa: S608 - as below
+# A column costs more than what is made of it, for sqlite3 locks the connection several
+# times to get it. What most entries of a transcript share is therefore one, as JSON.
 _ENTRY = (
-    "SELECT position, kind, role, participant, nickname, at, text, message_type,"
-    " user_data, notable, push FROM entry "
+    "SELECT position, at, text, json_array(kind, role, participant, nickname,"
+    " message_type, user_data, notable, push) FROM entry "
 )
 _AFTER = (
     "WHERE session = (SELECT number FROM session WHERE id = ?) AND position > ?"
     " ORDER BY position LIMIT ?"
 )
+_to_values = msgspec.json.Decoder(list[Any]).decode
 _INSERT_SESSION = (
     f"INSERT INTO session ({', '.join(NAMES)}, seats)"  # noqa: S608 - our own names
     f" VALUES ({', '.join('?' * (len(NAMES) + 1))}) ON CONFLICT DO NOTHING"
@@ -91,7 +100,8 @@ def read_entries(
         _ENTRY + _AFTER,
         (session_id, min(after, MOST), max(0, min(limit, MOST))),
     )
-    return [to_entry(row) for row in rows.fetchall()]
+    to_common = cache(_to_common)
+    return [_to_entry(row, to_common) for row in rows.fetchall()]
 
 
 def entry_values(session: int, entry: Entry) -> Row:
@@ -114,21 +124,35 @@ def entry_values(session: int, entry: Entry) -> Row:
     )
 
 
-def to_entry(row: Row) -> Entry:
-    position, kind, role, participant, nickname, at, text, type_, data, *rest = row
-    notable, push = rest
+def _to_entry(row: Row, to_common: Callable[[str], _Common]) -> Entry:
+    position, at, text, common = row
+    kind, role, participant, nickname, type_, data, notable, push = to_common(common)
     return Entry(
         position=position,
-        kind=KINDS[kind],
-        role=ROLES[role],
+        kind=kind,
+        role=role,
         participant=participant,
         nickname=nickname,
         at=at,
         text=text,
         message_type=type_,
-        user_data=to_mapping(data) if data else NOTHING,
-        notable=notable == 1,
-        push=to_override(push) if push else None,
+        user_data=data,
+        notable=notable,
+        push=push,
+    )
+
+
+def _to_common(text: str) -> _Common:
+    kind, role, participant, nickname, type_, data, notable, push = _to_values(text)
+    return (
+        KINDS[kind],
+        ROLES[role],
+        participant,
+        nickname,
+        type_,
+        to_mapping(data) if data else NOTHING,
+        notable == 1,
+        to_override(push) if push else None,
     )
 
 

@@ -17,6 +17,7 @@ from cometd_chat.model import (
     Leave,
     Participant,
     Profile,
+    PushOverride,
     Role,
     State,
 )
@@ -70,6 +71,29 @@ async def test_entries_are_kept_in_every_detail(store: Store) -> None:
     assert not stored.repeated
     for name in Draft.__struct_fields__:
         assert getattr(entry, name) == getattr(draft, name)
+
+
+async def test_entries_that_differ_in_one_thing_are_told_apart(store: Store) -> None:
+    await opened(store)
+    plain = answered("same")
+    drafts = [
+        plain,
+        msgspec.structs.replace(plain, kind=EntryKind.CUSTOM_NOTICE),
+        msgspec.structs.replace(plain, role=Role.SUPERVISOR),
+        msgspec.structs.replace(plain, participant=2**53 + 1),
+        msgspec.structs.replace(plain, nickname='"Ann", nul \0 \\ 😀'),
+        msgspec.structs.replace(plain, message_type='{"a": 1}'),
+        msgspec.structs.replace(plain, user_data={"a": '"\n'}),
+        msgspec.structs.replace(plain, notable=False),
+        msgspec.structs.replace(plain, push=PushOverride(title='"\\')),
+        plain,
+    ]
+    stored = await store.append("s", drafts)
+    entries = await store.read("s", 0)
+    assert stored.entries == tuple(entries)
+    for entry, draft in zip(entries, drafts, strict=True):
+        for name in Draft.__struct_fields__:
+            assert getattr(entry, name) == getattr(draft, name)
 
 
 async def test_reading_gives_a_page_after_a_position_and_takes_nothing_away(
