@@ -35,8 +35,8 @@ MOST = 2**63 - 1
 """The greatest integer of SQLite."""
 
 _SESSION = f"SELECT s.{', s.'.join(NAMES)} FROM session s "  # noqa: S608 - as below
-# A column costs more than what is made of it, for sqlite3 locks the connection several
-# times to get it. What most entries of a transcript share is therefore one, as JSON.
+# A column costs more than what is made of it: for each, sqlite3 lets other threads run
+# and locks the connection. What entries mostly share is therefore one, as JSON.
 _ENTRY = (
     "SELECT position, at, text, json_array(kind, role, participant, nickname,"
     " message_type, user_data, notable, push) FROM entry "

@@ -127,10 +127,8 @@ def entry_row(entry: Entry, started_at: int, *, index: bool = False) -> list[str
     # what the client adds up is then the second in which the entry was written.
     seconds = int(entry.at) - started_at
     offset = str(seconds) if seconds > 0 else "0"
-    kind = entry.kind
-    # Nearly all entries are messages, and hundreds may be told at once.
-    text = entry.text if kind is EntryKind.MESSAGE else _text(entry)
-    row = [_EVENTS[kind], entry.nickname, text, offset, _PARTIES[entry.role]]
+    event, party = _EVENTS[entry.kind], _PARTIES[entry.role]
+    row = [event, entry.nickname, _text(entry), offset, party]
     if index:
         row.append(str(entry.position))
     return row
@@ -204,12 +202,14 @@ def push_content(session: Session, entries: Sequence[Entry], text: str) -> bytes
 
 
 def _text(entry: Entry) -> str:
-    text = _PHRASES.get(entry.kind, entry.text)
-    match entry.kind:
-        case EntryKind.FILE_UPLOADED | EntryKind.FILE_DELETED:
-            return f"{text}: {entry.user_data.get('file-name', 'without a name')}"
-        case _:
-            return text
+    # Nearly all entries are messages, and to name a member of an enumeration costs more
+    # than to look for one.
+    phrase = _PHRASES.get(entry.kind)
+    if phrase is None:
+        return entry.text
+    if entry.kind in {EntryKind.FILE_UPLOADED, EntryKind.FILE_DELETED}:
+        return f"{phrase}: {entry.user_data.get('file-name', 'without a name')}"
+    return phrase
 
 
 def _chat(
