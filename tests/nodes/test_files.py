@@ -4,20 +4,22 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 
 from tests import ways
 from tests.clients.cometd_js import find_node
 from tests.clients.pair import Pair, port_of
 from tests.clients.proxy import Proxy
 from tests.clients.raw import V1Chat
-from tests.clients.tus import TusClient
-from tests.e2e.conftest import new_node, write_config
+from tests.clients.tus import TusClient, trickle
+from tests.e2e.conftest import ServerProcess, free_port, new_node, write_config
 from tests.files import s3_server
 from tests.store.redis_server import RedisServer
 
@@ -25,6 +27,9 @@ UPLOAD = Path(__file__).parents[1] / "clients" / "js" / "tus_upload.mjs"
 SIZE = 6_000_000
 LONGEST = 90
 """Seconds that the client may take on a full machine."""
+
+FILES = 12
+KILLS = 6
 
 FOLDER = """\
 [files]
@@ -160,3 +165,64 @@ async def test_whoever_sends_at_the_same_time_a_file_is_one(pair: Pair) -> None:
 def _same(body: bytes, path: Path) -> bool:
     digests = [hashlib.sha256(some).digest() for some in (body, path.read_bytes())]
     return digests[0] == digests[1]
+
+
+@pytest.mark.slow
+async def test_nodes_are_killed_while_files_come(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    """Apps send files, each request to whatever node; one node after the other is
+    killed and started again. Each file is whole, and shown once."""
+    with ways.by(front=True, redis=f"redis://{redis.address}/0"):
+        config = write_config(tmp_path, more=FOLDER.format(folder=tmp_path / "files"))
+    nodes = [ServerProcess(config, free_port()) for _ in range(2)]
+    async with nodes[0], nodes[1]:
+        urls = [node.url for node in nodes]
+        async with V1Chat(f"{urls[0]}/genesys") as chat:
+            await chat.start()
+            chosen = random.Random(5)
+            contents = [os.urandom(2_500_000) for _ in range(FILES)]
+            apps = [
+                asyncio.create_task(_send_by(urls, chat, content, f"{n}.pdf", chosen))
+                for n, content in enumerate(contents)
+            ]
+            for turn in range(KILLS):
+                await asyncio.sleep(0.5)
+                node = nodes[turn % 2]
+                await node.kill()
+                await node.start()
+            sent = await asyncio.gather(*apps)
+            assert sum(breaks for _, breaks in sent) >= KILLS
+            async with TusClient(urls[0], chat.session_id, chat.service_id) as client:
+                for (where, _), content in zip(sent, contents, strict=True):
+                    assert (await client.ask("GET", where)).body == content
+            names = sorted(text.rpartition(": ")[2] for text in await shown(chat))
+            assert names == sorted(f"{n}.pdf" for n in range(FILES))
+
+
+async def _send_by(
+    urls: list[str], chat: V1Chat, content: bytes, name: str, chosen: random.Random
+) -> tuple[str, int]:
+    """Send a file as an app does that goes on after each break, wherever it can;
+    return where it is, and how many breaks there were."""
+    where, offset, breaks = "", 0, 0
+    while True:
+        url = chosen.choice(urls)
+        try:
+            async with TusClient(url, chat.session_id, chat.service_id) as client:
+                if not where:
+                    key = {"Idempotency_Key": name}
+                    where = (await client.create(len(content), name, **key)).location
+                offset = (await client.ask("HEAD", where)).offset
+                if offset == len(content):
+                    return where, breaks
+                await client.patch(where, offset, _slowly(content[offset:]))
+        except (ClientError, OSError, KeyError):
+            breaks += 1
+            await asyncio.sleep(0.05)
+
+
+async def _slowly(content: bytes) -> AsyncIterator[bytes]:
+    async for some in trickle(content, 100_000):
+        yield some
+        await asyncio.sleep(0.05)
