@@ -1,5 +1,6 @@
 """Quiet hours of a device: times of the day in its own zone. Pure."""
 
+import math
 import re
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -50,7 +51,27 @@ def quiet_until(hours: str, zone: str, now: float) -> float:
     # Spring: the end may be in the hour that is skipped.
     while not quiet(until - MINUTE):
         until -= MINUTE
-    return until
+    # Autumn: the clock may be put back to before the hours begin.
+    turn = _turn(there, now, until)
+    return until if quiet(turn) else turn
+
+
+def _turn(there: ZoneInfo, begin: float, end: float) -> float:
+    """Return when the clock there is put forward or back, `end` if it is not."""
+
+    def offset(at: float) -> timedelta | None:
+        return datetime.fromtimestamp(at, there).utcoffset()
+
+    before, after, former = math.floor(begin), math.ceil(end), offset(begin)
+    if offset(end) == former:
+        return end
+    while after - before > 1:
+        middle = (before + after) // 2
+        if offset(middle) == former:
+            before = middle
+        else:
+            after = middle
+    return float(after)
 
 
 def _within(moment: time, begin: time, end: time) -> bool:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cometd_chat.push.quiet import is_quiet_hours, is_zone, quiet_until
@@ -52,6 +52,12 @@ def test_an_hour_that_comes_twice_may_be_quiet_twice() -> None:
     assert until("22:00-02:30", again) == "2024-10-27T02:30:00+01:00"
 
 
+def test_a_clock_that_is_put_back_to_before_the_hours_ends_them() -> None:
+    """For a minute, from 02:00 to 02:01, that comes again."""
+    now = at("2024-03-10T02:01:00", "Africa/Casablanca")
+    assert until("02:01-00:00", now, "Africa/Casablanca") == "2024-03-10T02:00:00+00:00"
+
+
 def test_without_a_zone_it_is_utc_and_without_hours_it_is_never_quiet() -> None:
     now = at("2024-06-01T23:00:00", "UTC")
     assert quiet_until("22:00-23:30", "", now) == now + 1800
@@ -67,6 +73,7 @@ NEAR_A_CHANGE = st.sampled_from(
 )
 
 
+@example("02:01", "00:00", "Africa/Casablanca", 1710028800.0, 61)
 @given(
     MINUTES, MINUTES, st.sampled_from(ZONES), NEAR_A_CHANGE, st.integers(-1440, 2880)
 )
