@@ -28,8 +28,8 @@ ATTEMPTS = 2
 CONNECTIONS = 32
 """Connections of this process to the server."""
 
-MOST_REMOVED = 1000
-"""Objects that one request may remove (S3, DeleteObjects)."""
+PAGE = 1000
+"""Objects that S3 lists, or removes, with one request at most."""
 
 _MISSING = "NoSuchKey"
 _TAKEN = "PreconditionFailed"
@@ -50,21 +50,25 @@ class Bucket:
     """A `Place` whose objects are those of a bucket, below a prefix.
 
     The server must honour `If-None-Match: *` when it is given an object, as S3 does.
+    `page` is how many objects one request lists or removes.
     """
 
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str, page: int) -> None:
         self._client = client
+        self._page = page
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._stack = contextlib.AsyncExitStack()
 
     @classmethod
-    async def open(cls, bucket: str, prefix: str, account: Account) -> Self:
+    async def open(
+        cls, bucket: str, prefix: str, account: Account, *, page: int = PAGE
+    ) -> Self:
         """Return the bucket; it is not asked yet. Raises: PlaceError."""
         # They would log requests, with the names of the objects.
         for name in ("aiobotocore", "botocore"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        made = cls(None, bucket, prefix)
+        made = cls(None, bucket, prefix, page)
         try:
             made._client = await made._stack.enter_async_context(_client(account))
         except (BotoCoreError, ValueError) as error:
@@ -107,8 +111,8 @@ class Bucket:
 
     async def remove(self, names: Iterable[str]) -> None:
         objects = [{"Key": self._prefix + name} for name in names]
-        for start in range(0, len(objects), MOST_REMOVED):
-            some = {"Objects": objects[start : start + MOST_REMOVED], "Quiet": True}
+        for start in range(0, len(objects), self._page):
+            some = {"Objects": objects[start : start + self._page], "Quiet": True}
             done = await self._ask("delete_objects", "", Delete=some)
             if done and done.get("Errors"):
                 raise PlaceError(f"the bucket fails: {done['Errors'][0].get('Code')}")
@@ -130,6 +134,7 @@ class Bucket:
             raise _failed(error) from None
 
     async def _pages(self, **request: Any) -> AsyncIterator[Any]:
+        request["MaxKeys"] = self._page
         after: dict[str, str] = {}
         while True:
             page = await self._ask("list_objects_v2", "", **request, **after)

@@ -160,6 +160,7 @@ async def test_a_file_goes_on_after_a_break(chat: V1Chat, cleo: TusClient) -> No
     assert await _entries(chat) == 1
 
 
+@pytest.mark.one_node
 async def test_a_body_may_come_without_a_length(cleo: TusClient) -> None:
     created = await cleo.create(len(PDF))
     done = await cleo.patch(created.location, 0, trickle(PDF, 50_000))
@@ -182,6 +183,7 @@ async def test_a_large_file_comes_with_its_announcement(cleo: TusClient) -> None
     assert (await cleo.ask("GET", done.location)).body == PDF
 
 
+@pytest.mark.one_node
 async def test_a_body_may_be_slow_but_not_silent(tmp_path: Path) -> None:
     path = config(tmp_path)
     path.write_text(
@@ -198,6 +200,7 @@ async def test_a_body_may_be_slow_but_not_silent(tmp_path: Path) -> None:
         assert (done.status, done.offset) == (204, 10)
 
 
+@pytest.mark.one_node
 async def test_a_file_may_be_empty(chat: V1Chat, cleo: TusClient) -> None:
     created = await cleo.create(0)
     read = await cleo.ask("GET", created.location)
@@ -221,6 +224,7 @@ async def test_what_is_asked_for_again_is_shown_once(
     assert other.status == HTTPStatus.CONFLICT
 
 
+@pytest.mark.one_node
 async def test_who_has_no_patch_posts(cleo: TusClient) -> None:
     where = (await cleo.create(4)).location
     done = await cleo.ask(
@@ -247,6 +251,7 @@ async def test_a_file_can_be_given_up_until_it_is_shown(cleo: TusClient) -> None
     assert (await cleo.ask("GET", where)).body == b"abcd"
 
 
+@pytest.mark.one_node
 async def test_what_the_server_can_is_told(cleo: TusClient) -> None:
     told = await cleo.ask("OPTIONS", Tus_Resumable=None, Authorization=None)
     assert told.status == 204
@@ -295,6 +300,7 @@ async def test_what_arrived_before_the_line_was_cut_is_kept(
     assert (await cleo.ask("GET", where)).body == PDF
 
 
+@pytest.mark.one_node
 async def test_a_sender_who_falls_silent_gets_408_and_goes_on(tmp_path: Path) -> None:
     path = config(tmp_path)
     path.write_text(
@@ -360,6 +366,7 @@ RANGES = [
 ]
 
 
+@pytest.mark.one_node
 async def test_a_download_goes_on_after_a_break(cleo: TusClient) -> None:
     content = os.urandom(100)
     where = await cleo.send(content)
@@ -380,6 +387,7 @@ async def test_a_download_goes_on_after_a_break(cleo: TusClient) -> None:
     assert (known.status, known.body) == (304, b"")
 
 
+@pytest.mark.one_node
 async def test_a_look_at_a_download_has_no_body(cleo: TusClient) -> None:
     where = await cleo.send(b"abcdef")
     looked = await cleo.ask("HEAD", where, Tus_Resumable=None)
@@ -398,6 +406,7 @@ async def test_a_page_may_read_what_a_download_tells(cleo: TusClient) -> None:
     assert {"Content-Range", "Content-Disposition", "ETag"} <= set(shown)
 
 
+@pytest.mark.one_node
 async def test_a_file_cannot_run_in_a_page_of_ours(cleo: TusClient) -> None:
     """Whatever is in it, and whatever type its sender says that it has."""
     script = b"<script>alert(1)</script>"
@@ -409,6 +418,7 @@ async def test_a_file_cannot_run_in_a_page_of_ours(cleo: TusClient) -> None:
     assert read.headers["Content-Disposition"].startswith("attachment;")
 
 
+@pytest.mark.one_node
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -15,6 +15,9 @@ from .s3_server import make_bucket, running
 ACCOUNT = {"region": "us-east-1", "access_key": "tests", "secret_key": "tests"}
 _names = (f"files-{number}" for number in count())
 
+PAGE = 10
+"""Objects that one answer of the bucket holds."""
+
 Opening = Callable[[], Awaitable[Place]]
 
 
@@ -37,7 +40,7 @@ def open_place(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
     url, name = request.getfixturevalue("s3"), next(_names)
     make_bucket(url, name)
     account = Account(endpoint=url, **ACCOUNT)
-    return lambda: Bucket.open(name, "in/here", account)
+    return lambda: Bucket.open(name, "in/here", account, page=PAGE)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cometd_chat.files import Place, PlaceError
 from cometd_chat.files.bucket import Account, Bucket
 from cometd_chat.files.folder import Folder
 
-from .conftest import ACCOUNT, Opening
+from .conftest import ACCOUNT, PAGE, Opening
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,10 +88,8 @@ async def test_what_was_removed_is_gone_and_its_folder_too(place: Place) -> None
 
 
 async def test_more_is_listed_and_removed_than_one_answer_holds(place: Place) -> None:
-    names = [f"chat/file/{n:04}" for n in range(1100)]
-    for start in range(0, len(names), 50):
-        some = names[start : start + 50]
-        await asyncio.gather(*(place.put(name, b"x") for name in some))
+    names = [f"chat/file/{n:04}" for n in range(3 * PAGE + 1)]
+    await asyncio.gather(*(place.put(name, b"x") for name in names))
     assert sorted(kept.name for kept in await place.listing("chat")) == names
     await place.remove(names)
     assert await place.listing("chat") == []
