@@ -13,6 +13,7 @@ from cometd_chat.files.uploads import (
     MOST_FILES,
     PIECE,
     SPARE_PIECES,
+    TRIES,
     ConflictError,
     File,
     Info,
@@ -372,3 +373,20 @@ async def _send(node: Uploads, data: bytes, plan: Sequence[tuple[int, bool]]) ->
         except NoSuchFileError:
             break
     return ""
+
+
+async def test_a_file_that_goes_on_to_arrive_is_not_removed() -> None:
+    class Faster(Memory):
+        """Somebody is always there before the end."""
+
+        async def put(self, name: str, content: bytes) -> bool:
+            if content:
+                return await super().put(name, content)
+            await super().put(name, b"x")
+            return False
+
+    node = Uploads(Faster())
+    file = await node.begin(CHAT, FILE, info(100))
+    with pytest.raises(ConflictError):
+        await node.remove(file)
+    assert (await node.find(CHAT, FILE)).arrived == TRIES
