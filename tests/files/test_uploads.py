@@ -390,3 +390,10 @@ async def test_a_file_that_goes_on_to_arrive_is_not_removed() -> None:
     with pytest.raises(ConflictError):
         await node.remove(file)
     assert (await node.find(CHAT, FILE)).arrived == TRIES
+
+
+async def test_a_body_may_end_with_a_piece_or_bring_nothing() -> None:
+    node = Uploads(Memory(), piece=3)
+    file = await sent(node, 6, b"abc")
+    assert [piece.size for piece in file.pieces] == [3]
+    assert (await node.write(file, 3, body())).arrived == 3
