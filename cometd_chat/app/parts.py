@@ -111,17 +111,19 @@ class Chat:
         providers = Providers(shared, live, self._comet)
         self.push = PushWorker(store, providers, shared, live)
         self._reload_texts()
-        self.files = Files(store, Uploads(place), shared, live) if place else None
-        self._open_rest(auth, config)
+        self._open_rest(auth, place, config)
         self._open_transports(config)
 
-    def _open_rest(self, auth: AuthHook, config: Config) -> None:
+    def _open_rest(self, auth: AuthHook, place: Place | None, config: Config) -> None:
         base = config.server.base_path
+        self.files: Files | None = None
         parts = (self.customers, auth, self.live, base)
         chats = RestV1(*parts)
         self._calls = PlainCalls(chats.posts)
         self._rest: list[Routes] = [chats, RestDevices(*parts), Health(self.unready)]
-        if self.files is not None:
+        if place is not None:
+            uploads = Uploads(place)
+            self.files = Files(self.store, uploads, self.shared_clock, self.live)
             self._rest.append(RestFiles(self.files, auth, self.live, base))
 
     def _open_transports(self, config: Config) -> None:

@@ -119,7 +119,7 @@ class Customers:
 
         Raises: SessionNotFoundError.
         """
-        return _own(await self._store.find(key), user)
+        return owned(await self._store.find(key), user)
 
     async def speaker(self, key: str, user: str) -> Session:
         """Return the session for somebody who will write; it may be old in what
@@ -130,7 +130,7 @@ class Customers:
         session = await self._sessions.find(key)
         if not session.open:  # perhaps it is by now
             session = await self._store.find(key)
-        return _own(session, user)
+        return owned(session, user)
 
     async def fresh(self, session: Session) -> Session:
         """Return the session as it stands now.
@@ -515,7 +515,8 @@ def _indexed(session: Session, entries: Sequence[Entry]) -> bytes:
     return v1.notification(session, entries, _event_id(), index=True)
 
 
-def _own(session: Session, user: str) -> Session:
+def owned(session: Session, user: str) -> Session:
+    """Return the session unless it is another user's. Raises: SessionNotFoundError."""
     if _foreign(session, user):
         raise SessionNotFoundError
     return session

@@ -40,7 +40,7 @@ from cometd_chat.store import (
     Store,
 )
 
-from .customers import is_id, new_id
+from .customers import is_id, new_id, owned
 from .identity import Agent
 
 LONGEST_NAME = 255
@@ -101,9 +101,8 @@ class Files:
 
         Raises: SessionNotFoundError, also when the key is that of another chat.
         """
-        session = await self._store.find(key)
-        foreign = user and session.user and user != session.user
-        if session.id != chat_id or foreign:
+        session = owned(await self._store.find(key), user)
+        if session.id != chat_id:
             raise SessionNotFoundError
         part = Participant(
             number=CUSTOMER, role=Role.CUSTOMER, nickname=session.profile.nickname

@@ -332,11 +332,10 @@ async def _arriving(request: web.Request, seconds: float) -> bytes:
 def _failed(exc: Exception) -> web.StreamResponse:
     if isinstance(exc, _RefusedError):
         return _response(failure(exc.status, str(exc), exc.name), exc.headers)
-    if type(exc) in _FAILURES:
-        status, words, name = _FAILURES[type(exc)]
-        return _response(failure(status, words or str(exc), name))
-    assert isinstance(exc, StoreError)  # noqa: S101 - nothing else is caught
-    return _response(store_failure(exc))
+    if isinstance(exc, StoreError) and type(exc) not in _FAILURES:
+        return _response(store_failure(exc))
+    status, words, name = _FAILURES[type(exc)]
+    return _response(failure(status, words or str(exc), name))
 
 
 def _response(reply: Reply, more: Mapping[str, str] = NOTHING) -> web.Response:

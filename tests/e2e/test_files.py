@@ -336,7 +336,7 @@ async def test_a_file_that_was_whole_when_the_server_died_is_shown(
 ) -> None:
     """Its bytes are there, but not its entry: asking for it puts that right."""
     where = (await cleo.create(3)).location
-    uploads = chats(node)[0].files._uploads  # type: ignore[union-attr]
+    uploads = chats(node)[0].files._uploads  # type: ignore[union-attr]  # there are files
     file = await uploads.find(chat.session_id, file_id(where))
 
     async def body() -> AsyncIterator[bytes]:

@@ -33,7 +33,7 @@ class BrokenError(Exception):
 
 def info(size: int, **fields: object) -> Info:
     known = {"name": "a.pdf", "type": "application/pdf", "participant": 1, "at": 5.0}
-    return Info(size=size, **{**known, **fields})  # type: ignore[arg-type]
+    return Info(size=size, **{**known, **fields})  # type: ignore[arg-type]  # facts of a test
 
 
 async def body(*chunks: bytes, broken: bool = False) -> AsyncIterator[bytes]:
