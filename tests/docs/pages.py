@@ -8,7 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(
     sorted(
-        [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")],
+        [
+            *(ROOT / "README.md", ROOT / "CHANGELOG.md"),
+            *(
+                page
+                for folder in ("docs", "config")
+                for page in (ROOT / folder).rglob("*.md")
+            ),
+        ],
         key=str,
     )
 )

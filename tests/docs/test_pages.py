@@ -31,6 +31,14 @@ def test_links_lead_to_files_and_headings_that_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_NAME)
+def test_tables_begin_with_their_header(name: str) -> None:
+    lines = ["", *prose(BY_NAME[name]).splitlines(), ""]
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("|") and not before.startswith("|"):
+            assert re.fullmatch(r"\|[ |:-]+\|", after), line
+
+
+@pytest.mark.parametrize("name", BY_NAME)
 def test_json_can_be_read(name: str) -> None:
     for block in blocks(BY_NAME[name], "json"):
         json.loads(block)
