@@ -325,9 +325,7 @@ class ChatApplication:
         replay = extensions.replay(message, CUSTOMERS_CHANNEL)
         position = _first(_replayed(replay), _position(message), customer.position)
         if not key and not customer.user:
-            raise RefusedError(
-                403, "Send gms_user, or ext serviceId", CUSTOMERS_CHANNEL
-            )
+            raise RefusedError(403, _NOBODY, CUSTOMERS_CHANNEL)
         try:
             await self._customers.listen(client.id, customer.user, key, position)
         except SessionNotFoundError:
@@ -350,6 +348,8 @@ class ChatApplication:
 
 
 _OURS: Final = {CUSTOMERS_CHANNEL, AGENTS_CHANNEL}
+
+_NOBODY: Final = "Send ext.serviceId, or gms_user if [auth] gms_user is not off"
 
 
 def _channels(identity: object) -> set[str]:

@@ -35,6 +35,16 @@ _REFUSED = (
     AttributeError,
     RecursionError,
 )
+_REASONS: Mapping[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "it has expired",
+    jwt.ImmatureSignatureError: "it is not valid yet",
+    jwt.InvalidSignatureError: "it is signed with another key",
+    jwt.InvalidAlgorithmError: "it is signed with another algorithm",
+    jwt.MissingRequiredClaimError: "it has no sub",
+    jwt.DecodeError: "it is no JSON Web Token",
+}
+"""What to tell of the faults that callers make; others keep PyJWT's names."""
+
 _ASYMMETRIC = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
 
 
@@ -165,7 +175,8 @@ def _verify(token: str, secret: str, jwks: Path | None) -> dict[str, Any]:
             options={"require": ["sub"], "verify_aud": False},
         )
     except _REFUSED as exc:
-        raise IdentityError(f"the token is refused: {type(exc).__name__}") from None
+        reason = _REASONS.get(type(exc), type(exc).__name__)
+        raise IdentityError(f"the token is refused: {reason}") from None
     if not isinstance(claims["sub"], str) or not claims["sub"]:
         raise IdentityError("the token names nobody")
     return claims

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Mapping
+from ssl import SSLError
 from typing import Any, TypeAlias
 
 from aiohttp import (
@@ -142,10 +143,12 @@ class BayeuxClient:
 
 
 def _reason(exc: Exception) -> str:
-    number = exc.os_error.errno if isinstance(exc, ClientConnectorError) else None
-    if number is not None and number > 0:
+    error = exc.os_error if isinstance(exc, ClientConnectorError) else None
+    if isinstance(error, SSLError):
+        return f"TLS fails ({error.reason}): does the server speak HTTPS?"
+    if error is not None and error.errno is not None and error.errno > 0:
         # Its own text repeats the address, and names the TLS context.
-        return os.strerror(number)
+        return os.strerror(error.errno)
     return str(exc) or type(exc).__name__
 
 

@@ -69,13 +69,14 @@ async def test_an_app_may_listen_before_the_chat_of_its_service_is_opened(
     assert await app.read() == [(1, JOINED)]
 
 
+NOBODY = "Send ext.serviceId, or gms_user if [auth] gms_user is not off"
+
+
 async def test_the_header_is_not_looked_at_when_that_is_off(world: World):
     await world.chat("kim")
     world.configure("[auth]\ngms_user=off")
     app = await phone(world, "kim", subscribe=False)
-    assert await refusal(app.subscribe(CUSTOMERS)) == (
-        "403:/_genesys:Send gms_user, or ext serviceId"
-    )
+    assert await refusal(app.subscribe(CUSTOMERS)) == (f"403:/_genesys:{NOBODY}")
 
 
 @pytest.mark.parametrize("key", ["unknown", ""])
@@ -83,9 +84,7 @@ async def test_an_unknown_service_id_is_refused(world: World, key):
     app = await phone(world, "", subscribe=False, serviceId=key)
     answer = await refusal(app.subscribe(CUSTOMERS))
     assert answer == (
-        "404:/_genesys:Unknown service"
-        if key
-        else "403:/_genesys:Send gms_user, or ext serviceId"
+        "404:/_genesys:Unknown service" if key else f"403:/_genesys:{NOBODY}"
     )
 
 
@@ -154,7 +153,7 @@ async def test_a_wrong_header_is_refused_at_the_handshake(world: World):
     message = Message(channel="/meta/handshake")
     peer = headers(gms_user="kim")
     text = await refusal(world.application.handshake(message, peer))
-    assert text == "403::the token is refused: DecodeError"
+    assert text == "403::the token is refused: it is no JSON Web Token"
 
 
 async def test_another_user_may_not_speak_for_a_client(world: World):

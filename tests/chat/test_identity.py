@@ -115,6 +115,24 @@ def test_tokens_that_prove_nothing_are_refused(token):
         auth().agent(token)
 
 
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        ("x", "it is no JSON Web Token"),
+        (jwt.encode({"sub": "ann", "exp": 1}, SECRET), "it has expired"),
+        (jwt.encode({"sub": "ann", "nbf": 1e11}, SECRET), "it is not valid yet"),
+        (jwt.encode({"sub": "ann"}, SECRET[::-1]), "it is signed with another key"),
+        (
+            jwt.encode({"sub": "ann"}, SECRET * 2, algorithm="HS512"),
+            "it is signed with another algorithm",
+        ),
+        (jwt.encode({"name": "Ann"}, SECRET), "it has no sub"),
+    ],
+)
+def test_a_refused_token_is_told_why(token, reason):
+    assert refused(auth(), token) == f"the token is refused: {reason}"
+
+
 def test_without_a_key_there_are_no_agents():
     tokens = TokenAuth(LiveConfig(Config()))
     assert refused(tokens, jwt.encode({"sub": "ann"}, SECRET)) == (

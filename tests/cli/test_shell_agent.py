@@ -233,7 +233,7 @@ async def test_what_keeps_an_agent_out_is_one_sentence(
     status, refused = await run(tmp_path, *command, "--url", server.url, *wrong)
     assert status == 1
     (told,) = refused.err
-    assert told.startswith("Error: the token is refused: DecodeError. ")
+    assert told.startswith("Error: the token is refused: it is no JSON Web Token. ")
     assert "`cometd-chat agent token` makes one" in told
 
     nobody = ("--url", "http://127.0.0.1:9")
@@ -241,6 +241,11 @@ async def test_what_keeps_an_agent_out_is_one_sentence(
     assert status == 1
     assert says_it_in_one_sentence(lost)
     assert lost.err[-1].endswith("from http://127.0.0.1:9/cometd: Connection refused")
+
+    https = server.url.replace("http:", "https:")
+    status, plain = await run(tmp_path, *command, "--url", https, *wrong)
+    assert status == 1
+    assert plain.err[-1].endswith("does the server speak HTTPS?")
 
     status, unasked = await run(tmp_path, *command, "--url", server.url)
     assert status == 2

@@ -87,16 +87,18 @@ class Stranger:
         return await self.subscription("/_genesys", serviceId="any")
 
 
+NOBODY = "Send ext.serviceId, or gms_user if [auth] gms_user is not off"
+
 _Provoke: TypeAlias = Callable[[Stranger], Awaitable[Json]]
 
 PROVOKED: dict[str, _Provoke] = {
     "403::ext.auth.token is missing": lambda s: s.refused_token(""),
-    "403::the token is refused: DecodeError": lambda s: s.refused_token("x"),
+    "403::the token is refused: it is no JSON Web Token": lambda s: s.refused_token(
+        "x"
+    ),
     "403:/news:Subscription denied": lambda s: s.subscription("/news"),
     "403:/news:Publish denied": lambda s: s.publish("/news"),
-    "403:/_genesys:Send gms_user, or ext serviceId": lambda s: s.subscription(
-        "/_genesys"
-    ),
+    f"403:/_genesys:{NOBODY}": lambda s: s.subscription("/_genesys"),
     "404:/_genesys:Unknown service": lambda s: s.subscription(
         "/_genesys", serviceId="unknown"
     ),
@@ -107,7 +109,9 @@ PROVOKED: dict[str, _Provoke] = {
 async def test_the_chats_errors_are_those_of_the_table(tmp_path: Path) -> None:
     _, table = _errors()
     shown = [
-        error.replace("<channel>", "/news").replace("<reason>", "DecodeError")
+        error.replace("<channel>", "/news").replace(
+            "<reason>", "it is no JSON Web Token"
+        )
         for error, _ in table
     ]
     assert shown == [*PROVOKED]
