@@ -368,9 +368,9 @@ class LimitOptions:
         "Greatest text of one chat message, in UTF-8.",
     )
     nickname: int = option(
-        integer(1, 1024, "characters"),
+        integer(1, 1024, "bytes"),
         128,
-        "Longest nickname.",
+        "Longest nickname, in UTF-8.",
     )
     user_data: int = option(
         size(0, MIB),

@@ -100,7 +100,7 @@ def _url(text: str) -> str:
     return text
 
 
-URL = Kind(noun="address", allowed="such as https://push.example.com/hook", parse=_url)
+URL = Kind(noun="address", allowed="such as https://example.com/path", parse=_url)
 
 
 _REDIS = r"rediss?://"
