@@ -37,7 +37,10 @@ def with_agent_secret(config: Config) -> Config:
         secret = _read_or_make(path)
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        raise SecretFileError(f"{path} cannot be used: {reason}") from None
+        raise SecretFileError(
+            f"{path}, which keeps the key of agents' tokens, cannot be used: {reason}. "
+            "Set [agents] secret, or [store] url to a file in another folder"
+        ) from None
     if len(secret) < SHORTEST:
         raise SecretFileError(f"{path} is damaged: remove it, and a new one is made")
     agents = dataclasses.replace(config.agents, secret=secret)

@@ -81,7 +81,8 @@ def test(path: Path | None, service: str, **facts: str | bool) -> None:
         return
     if device.type == "comet":
         raise click.ClickException("a client of CometD is reached by its server alone")
-    sender, outcome = to[0].sender, asyncio.run(_sent(config, to[0], notification))
+    outcome = asyncio.run(_sent(config, to[0], notification))
+    sender = to[0].sender.removesuffix(":")  # that of [push] itself has no name
     if not isinstance(outcome, Delivered):
         raise click.ClickException(f"{sender}: {_told(outcome)} ({outcome.reason})")
     click.echo(f"{sender} has taken the push")
@@ -89,8 +90,7 @@ def test(path: Path | None, service: str, **facts: str | bool) -> None:
 
 def _why(config: Config, device: Device) -> str:
     if device.type not in config.push.push_enabled:
-        enabled = ", ".join(config.push.push_enabled) or "nothing"
-        return f"pushEnabled of [push] is {enabled}"
+        return f"[push] pushEnabled has no {device.type}"
     if device.provider not in {"", *config.providers}:
         return f"there is no [push.provider.{device.provider}]"
     return f"nothing is sent to devices of type {device.type}"

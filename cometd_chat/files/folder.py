@@ -73,7 +73,7 @@ class Folder:
         except TimeoutError:
             raise PlaceError("the folder does not answer") from None
         except OSError as error:
-            raise PlaceError(f"the folder fails: {error.strerror}") from None
+            raise PlaceError(f"{self._root} fails: {error.strerror}") from None
 
     def _put(self, path: Path, content: bytes) -> bool:
         for _ in range(TRIES - 1):

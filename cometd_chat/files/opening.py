@@ -49,7 +49,8 @@ async def _bucket(files: FilesOptions) -> Place:
         from .bucket import Account, Bucket  # noqa: PLC0415 - has aiobotocore
     except ModuleNotFoundError as error:
         raise PlaceError(
-            f"{error.name} is not installed: pip install 'cometd-chat[s3]'"
+            f"{error.name} is not installed: start with EXTRAS=s3 scripts/run, or "
+            "pip install 'cometd-chat[s3]'"
         ) from None
     bucket, _, prefix = files.s3_bucket.partition("/")
     account = Account(

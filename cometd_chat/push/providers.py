@@ -166,7 +166,12 @@ class Providers:
             module = await asyncio.to_thread(importlib.import_module, _MODULES[family])
             return _FACTORIES[family](module, options, self._clock)
         except ImportError as exc:
-            log.error("pushes by %s need the extra `push`: %s", family, exc.name)
+            log.error(
+                "pushes by %s need the extra `push`: %s is not installed: start with "
+                "EXTRAS=push scripts/run, or pip install 'cometd-chat[push]'",
+                family,
+                exc.name,
+            )
         except OptionsError as exc:
             log.error("pushes by %s: %s", family, exc)
         except (ValueError, OSError, RuntimeError) as exc:

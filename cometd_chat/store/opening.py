@@ -28,7 +28,8 @@ async def _open_redis(options: StoreOptions) -> Store:
         from .redis import Durability, RedisStore, parse  # noqa: PLC0415 - has Redis
     except ModuleNotFoundError as error:
         raise StoreError(
-            f"{error.name} is not installed: pip install 'cometd-chat[redis]'"
+            f"{error.name} is not installed: start with EXTRAS=redis scripts/run, or "
+            "pip install 'cometd-chat[redis]'"
         ) from None
     return await RedisStore.open(
         parse(options.url, options.user, options.password),

@@ -334,7 +334,8 @@ def _connect(path: Path) -> list[sqlite3.Connection]:
                 opened.callback(connections[-1].close)
             opened.pop_all()
     except (OSError, sqlite3.Error) as error:
-        raise StoreUnavailableError(f"{path} cannot be opened: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StoreUnavailableError(f"{path} cannot be opened: {reason}") from error
     return connections
 
 

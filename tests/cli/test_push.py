@@ -88,10 +88,18 @@ async def test_any_other_outcome_is_a_failure(
     assert err[-1].endswith(f"(answered with status {status})")
 
 
+async def test_the_provider_without_a_name_is_called_by_its_kind(
+    tmp_path: Path,
+) -> None:
+    nowhere = ("http://127.0.0.1:9/", "--type", "customhttp")
+    _, _, err = await tried(tmp_path, *nowhere)
+    assert err[-1].startswith("Error: customhttp: nothing can be sent until")
+
+
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (("--type", "gcm"), "pushEnabled of [push] is comet, customhttp, ios"),
+        (("--type", "gcm"), "[push] pushEnabled has no gcm"),
         (
             ("--type", "customhttp", "--provider", "other"),
             "there is no [push.provider.other]",

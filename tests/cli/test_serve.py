@@ -64,9 +64,15 @@ async def test_a_host_that_is_not_here_is_named(config: Path) -> None:
     assert "192.0.2.1 is no address of this machine" in program.err[-1]
 
 
-@pytest.mark.parametrize("secret", ["", "[agents]\nsecret = " + 32 * "x"])
+@pytest.mark.parametrize(
+    ("secret", "end"),
+    [
+        ("", "[store] url to a file in another folder"),
+        ("[agents]\nsecret = " + 32 * "x", "cannot be opened: File exists"),
+    ],
+)
 async def test_a_store_that_cannot_be_written_is_named(
-    tmp_path: Path, secret: str
+    tmp_path: Path, secret: str, end: str
 ) -> None:
     (tmp_path / "file").touch()
     config = tmp_path / "chat.ini"
@@ -75,7 +81,7 @@ async def test_a_store_that_cannot_be_written_is_named(
     assert status == 1
     assert says_it_in_one_sentence(program)
     assert f"{tmp_path}/file/" in program.err[-1]
-    assert "cannot be" in program.err[-1]
+    assert program.err[-1].endswith(end)
 
 
 async def test_a_folder_for_files_that_cannot_be_had_is_named(

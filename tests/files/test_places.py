@@ -100,7 +100,7 @@ async def test_a_folder_that_is_a_file_fails(tmp_path: Path) -> None:
     place = Folder(tmp_path / "files")
     with pytest.raises(PlaceError, match=r"Not a directory|File exists"):
         await place.put("chat/file/0", b"x")
-    with pytest.raises(PlaceError, match="Not a directory"):
+    with pytest.raises(PlaceError, match="/files fails: Not a directory"):
         await place.listing("chat")
     await place.close()
 
