@@ -52,7 +52,7 @@ class Line:
 
 @click.group()
 def agent() -> None:
-    """Manage those who answer."""
+    """Make tokens for agents."""
 
 
 @agent.command()

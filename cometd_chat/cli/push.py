@@ -37,14 +37,18 @@ TEXT = "This is a test."
 
 @click.group()
 def push() -> None:
-    """Look after pushes."""
+    """Try a push, or look at those that were sent."""
 
 
 @push.command()
 @config_option
 @click.option("--type", "kind", required=True, type=click.Choice(PROVIDERS))
 @click.option("--device", required=True, help="Token, or what names the device.")
-@click.option("--provider", default="", help="Section push.provider.<name>.")
+@click.option(
+    "--provider",
+    default="",
+    help="Name of a provider; that of the section push.provider.<name>.",
+)
 @click.option("--service", default="", help="Service whose options count.")
 @click.option("--language", default="", help="Language of the device.")
 @click.option("--debug", is_flag=True, help="Use the options with debug. in front.")
@@ -81,8 +85,8 @@ def test(path: Path | None, service: str, **facts: str | bool) -> None:
         return
     if device.type == "comet":
         raise click.ClickException("a client of CometD is reached by its server alone")
+    sender = _called(to[0].sender)
     outcome = asyncio.run(_sent(config, to[0], notification))
-    sender = to[0].sender.removesuffix(":")  # that of [push] itself has no name
     if not isinstance(outcome, Delivered):
         raise click.ClickException(f"{sender}: {_told(outcome)} ({outcome.reason})")
     click.echo(f"{sender} has taken the push")
@@ -113,7 +117,7 @@ def _told(outcome: Retry | DeadDevice | Dropped | Misconfigured) -> str:
 @config_option
 @click.option("--chat", required=True, help="Its chatId, as agents see it.")
 def sent(path: Path | None, chat: str) -> None:
-    """Show what was sent of a chat's pushes, and what the app says of each.
+    """Show the pushes of a chat, and what the app says of each.
 
     Example: cometd-chat push sent --config cometd-chat.ini --chat f4a5
     """
@@ -131,9 +135,16 @@ def sent(path: Path | None, chat: str) -> None:
         told = {"sent": one.sent_at, "shown": one.shown_at, "opened": one.opened_at}
         when = [f"{word} {_moment(at)}" for word, at in told.items() if at is not None]
         told_up_to = f"up to position {one.position}"
-        click.echo(f"{one.id}  {one.provider}  {told_up_to}  {', '.join(when)}")
+        click.echo(
+            f"{one.id}  {_called(one.provider)}  {told_up_to}  {', '.join(when)}"
+        )
     if not found:
         click.echo("nothing was sent of this chat")
+
+
+def _called(sender: str) -> str:
+    """Return the sender without the empty name of [push] itself."""
+    return sender.removesuffix(":")
 
 
 def _moment(at: float) -> str:

@@ -37,11 +37,11 @@ STOPPING = 10.0
     is_flag=True,
     help="For trying out on this machine: the header gms_user is believed.",
 )
-@click.option("--host", help="Address to listen on, before that of the configuration.")
+@click.option("--host", help="Address to listen on, in place of the configured one.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Port to listen on, before that of the configuration; 0 takes a free one.",
+    help="Port to listen on, in place of the configured one; 0 takes a free one.",
 )
 def serve(path: Path | None, *, demo: bool, host: str | None, port: int | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.

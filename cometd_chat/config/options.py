@@ -287,7 +287,7 @@ class StoreOptions:
     new_retention: float = option(
         duration(60, 3650 * DAY),
         float(DAY),
-        "Time after which a session that never became a chat is deleted.",
+        "Time after which a service without a chat is deleted.",
     )
     ended_retention: float = option(
         duration(60, 3650 * DAY),
@@ -611,7 +611,7 @@ class ServiceOptions:
     ttl: int = option(
         whole_seconds(1, 365 * DAY),
         DAY,
-        "Life of a service instance in which no chat takes place.",
+        "Life of a service without a chat.",
         reload=Reload.NEW_SESSIONS,
         name="_ttl",
         useless="[store] new_retention says it for all services",
