@@ -1,7 +1,9 @@
 """`docs/bayeux.md`: its application runs, and its tables are true."""
 
+import asyncio
 import runpy
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from cometd_chat.bayeux import Bounds, Options
 from cometd_chat.web.mount import Bayeux
-from tests.clients.cometd_js import CometdJs
+from tests.clients.cometd_js import DRIVER, CometdJs, find_node
 from tests.docs.pages import ROOT, blocks, rows
 
 PAGE = ROOT / "docs" / "bayeux.md"
@@ -46,6 +48,39 @@ async def test_the_application_does_what_the_page_says(server: TestServer) -> No
             assert await response.json() == {"readers": 1}
         await js.wait_for(lambda: js.data("/stocks/acme"))
         assert js.data("/stocks/acme") == [{"price": 12}]
+
+
+# What the client needs beyond that where there is no browser.
+NODE = 'import { adapt } from "cometd-nodejs-client"; adapt();'
+
+
+@asynccontextmanager
+async def browsing(script: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Run a script as a page does; yield what it logs."""
+    process = await asyncio.create_subprocess_exec(
+        *(find_node(), "--input-type=module", "--eval", script),
+        cwd=DRIVER.parent,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_the_script_of_the_page_does_so_too(server: TestServer) -> None:
+    (text,) = blocks(PAGE, "js")
+    url = str(server.make_url("/cometd"))
+    assert "http://localhost:8080/cometd" in text
+    script = NODE + text.replace("http://localhost:8080/cometd", url)
+    async with asyncio.timeout(30), browsing(script) as told, ClientSession() as http:
+        answers = {await told.readline(), await told.readline()}
+        assert answers == {b"Hello, Ann\n", b"3\n"}
+        async with http.post(server.make_url("/trades")) as response:
+            assert await response.json() == {"readers": 1}
+        assert await told.readline() == b"12\n"
 
 
 async def test_who_does_not_tell_a_name_is_refused(server: TestServer) -> None:
