@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from cometd_chat import logs
@@ -14,6 +15,7 @@ from cometd_chat.config import Config, Reload, changes, load
 from cometd_chat.workers import Seat
 
 from .node import Node
+from .owner import sole_owner
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,10 @@ async def serve(
     logs.set_up(config.log.level, config.log.format)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with Node(config, sock=None if seat is None else seat.sock) as node:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(sole_owner(config.store))
+        node = Node(config, sock=None if seat is None else seat.sock)
+        await stack.enter_async_context(node)
         reloader = Reloader(path, env, node)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)

@@ -56,6 +56,25 @@ async def test_a_port_in_use_is_named(config: Path) -> None:
     assert program.out == []
 
 
+def linked(config: Path) -> Path:
+    """Return a configuration that has another name for the same database."""
+    (config.parent / "same.db").symlink_to(config.parent / "chat.db")
+    other = config.parent / "other.ini"
+    other.write_text(config.read_text().replace("chat.db", "same.db"))
+    return other
+
+
+async def test_a_second_server_on_one_database_is_told(
+    server: Server, config: Path
+) -> None:
+    for path in (config, linked(config)):
+        status, program = await run(config.parent, "serve", "--config", str(path))
+        assert status == 1
+        assert says_it_in_one_sentence(program)
+        assert "chat.db is served by another process" in program.err[-1]
+    await server.restart()
+
+
 async def test_a_host_that_is_not_here_is_named(config: Path) -> None:
     arguments = ("--config", str(config), "--host", "192.0.2.1")
     status, program = await run(config.parent, "serve", *arguments)
