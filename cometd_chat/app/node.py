@@ -15,7 +15,7 @@ from cometd_chat.config import Config, LiveConfig
 from cometd_chat.files.opening import open_place
 from cometd_chat.store import Store
 from cometd_chat.store.opening import is_shared, open_store
-from cometd_chat.web.files import REQUEST_HEADERS
+from cometd_chat.web.file_requests import REQUEST_HEADERS
 from cometd_chat.web.listener import LINGER, answering, listen, tls_context, url_of
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.rest_v1 import IDEMPOTENCY_KEY

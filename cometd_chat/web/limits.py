@@ -1,12 +1,22 @@
 """Reading request bodies within bounds of size, time and encoding."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable
+from typing import Protocol, TypeVar
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 T = TypeVar("T")
+
+
+class BrokenOffError(Exception):
+    """A body that may take long ended before its time."""
+
+
+class Content(Protocol):
+    """A body on its way; empty bytes are its end."""
+
+    async def readany(self) -> bytes: ...
 
 
 async def within(seconds: float, body: Awaitable[T]) -> T:
@@ -38,3 +48,26 @@ async def read_body(request: web.Request, seconds: float) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise web.HTTPUnsupportedMediaType(text="Send the body without compression\n")
     return await within(seconds, request.read())
+
+
+async def arriving(
+    content: Content, patience: float, longest: float
+) -> AsyncIterator[bytes]:
+    """Yield a body that may take long, as it arrives, for `longest` seconds at most.
+
+    It may be silent for `patience` seconds. Time between the reads is not counted.
+
+    Raises: BrokenOffError.
+    """
+    clock = asyncio.get_running_loop().time
+    end = clock() + longest
+    while some := await _some(content, min(patience, end - clock())):
+        yield some
+
+
+async def _some(content: Content, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await content.readany()
+    except (TimeoutError, OSError, ClientError, web.RequestPayloadError):
+        raise BrokenOffError from None
