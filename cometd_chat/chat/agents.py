@@ -17,7 +17,7 @@ from cometd_chat.bayeux import ABSENT, Message, RefusedError
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.delivery import Delivery, Reading
-from cometd_chat.gms import v1, v2
+from cometd_chat.gms import v2
 from cometd_chat.model import (
     JOINING,
     Draft,
@@ -49,6 +49,7 @@ from cometd_chat.store import (
 from .identity import Agent
 from .limits import gms_limits
 from .lists import Lists, Wanted, shown
+from .notable import is_notable
 from .sessions import Sessions, still_there
 
 log = logging.getLogger(__name__)
@@ -246,7 +247,7 @@ class Agents:
             participant=JOINING,
             nickname=agent.nickname,
             at=self._clock.time(),
-            notable=self._notable(session, EntryKind.JOINED),
+            notable=is_notable(self._live, session, EntryKind.JOINED),
         )
         join = Join(
             agent_id=agent.id, role=agent.role, nickname=agent.nickname, alone=True
@@ -353,7 +354,8 @@ class Agents:
             at=self._clock.time(),
             text=operation.text,
             message_type=operation.message_type,
-            notable=operation.pushed and self._notable(session, EntryKind.MESSAGE),
+            notable=operation.pushed
+            and is_notable(self._live, session, EntryKind.MESSAGE),
             push=operation.push,
         )
 
@@ -367,13 +369,8 @@ class Agents:
             nickname=part.nickname,
             at=self._clock.time(),
             text=text,
-            notable=self._notable(session, kind),
+            notable=is_notable(self._live, session, kind),
         )
-
-    def _notable(self, session: Session, kind: EntryKind) -> bool:
-        """Tell whether an agent's event may be pushed (`_filtering_chat_events`)."""
-        options = self._live.current.service(session.service)
-        return v1.event_name(kind) not in options.filtering_chat_events
 
     def _attach(
         self, client_id: str, session: Session, after: int, operation: v2.InChat

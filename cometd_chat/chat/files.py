@@ -23,7 +23,6 @@ from cometd_chat.files.uploads import (
     TooMuchError,
     Uploads,
 )
-from cometd_chat.gms import v1
 from cometd_chat.model import (
     CUSTOMER,
     Draft,
@@ -42,6 +41,7 @@ from cometd_chat.store import (
 
 from .customers import is_id, new_id, owned
 from .identity import Agent
+from .notable import is_notable
 
 LONGEST_NAME = 255
 """Bytes of a file's name in UTF-8, as file systems have it."""
@@ -307,13 +307,9 @@ class Files:
                 "file-size": str(file.info.size),
                 "file-type": file.info.type,
             },
-            notable=part.number != CUSTOMER and self._notable(session),
+            notable=part.number != CUSTOMER
+            and is_notable(self._live, session, EntryKind.FILE_UPLOADED),
         )
-
-    def _notable(self, session: Session) -> bool:
-        options = self._live.current.service(session.service)
-        name = v1.event_name(EntryKind.FILE_UPLOADED)
-        return name not in options.filtering_chat_events
 
 
 def tidy_name(name: str) -> str:
