@@ -59,15 +59,19 @@ _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class NotAllowedError(Exception):
-    """A file of a kind that is not taken, or from somebody who only listens."""
+    """A file of a kind that is not taken, or from somebody who is not in the chat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """Somebody with a view of a chat: `part` is None for one who only listens."""
+    """Somebody with a view of a chat: `part` is None for one who only listens.
+
+    `sender` is the id of an agent, empty for the customer.
+    """
 
     session: Session
     part: Participant | None
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,18 +113,20 @@ class Files:
         )
         return Party(session=session, part=part)
 
-    async def agent(self, chat_id: str, agent: Agent) -> Party:
-        """Return the agent's part in this chat. Supervisors may look on.
+    async def agent(self, chat_id: str, agent: Agent, file_id: str = "") -> Party:
+        """Return the agent's part in this chat. Supervisors may look on, and whoever
+        has left may ask for a file (`file_id`) that he had sent by then.
 
         Raises: SessionNotFoundError.
         """
         session = await self._store.get(chat_id)
         part = session.participant(agent.id)
+        party = Party(session=session, part=part, sender=agent.id)
         if not agent.serves(session.service):
             raise SessionNotFoundError
         if part is None and agent.role is not Role.SUPERVISOR:
-            raise SessionNotFoundError
-        return Party(session=session, part=part)
+            await self._refuse_stranger(party, file_id)
+        return party
 
     async def begin(self, party: Party, wanted: Announcement) -> File:
         """Announce a file; announcing it again returns it as far as it has come.
@@ -128,7 +134,9 @@ class Files:
         Raises: NotAllowedError, TooMuchError, ConflictError when the key is that of
         another file, or of one that is gone; SessionEndedError, SessionNotOpenError.
         """
-        part, key = _sender(party), wanted.key
+        part, key = _part_of(party), wanted.key
+        if not (party.session.open or party.session.ended):
+            raise SessionNotOpenError
         name = tidy_name(wanted.name)
         _refuse_kind(self._live.current.files, name)
         info = Info(
@@ -136,6 +144,7 @@ class Files:
             type=wanted.type if _MEDIA_TYPE(wanted.type) else UNKNOWN,
             size=wanted.size,
             participant=part.number,
+            sender=party.sender,
             at=self._clock.time(),
             told=wanted.told,
         )
@@ -146,16 +155,15 @@ class Files:
             file = await self._announce(party, file_id, info)
         if self._expired(file):
             raise ConflictError
-        return await self._shown(party, part, file)
+        return await self._shown(party, file)
 
     async def progress(self, party: Party, file_id: str) -> File:
         """Return how far the party's own file has come.
 
-        Raises: NoSuchFileError; SessionEndedError when it was to be shown too late.
+        Raises: NoSuchFileError; SessionEndedError, or NotAllowedError when the sender
+        has left, when it was to be shown too late.
         """
-        part = _sender(party)
-        file = await self._own(party, part, file_id)
-        return await self._shown(party, part, file)
+        return await self._shown(party, await self._own(party, file_id))
 
     async def write(
         self, party: Party, file_id: str, offset: int, body: AsyncIterator[bytes]
@@ -163,21 +171,23 @@ class Files:
         """Take what arrives of the party's own file, as `Uploads.write` does.
 
         Returning promises that it is stored, and, if the file is whole, that it is in
-        the transcript.
+        the transcript. Nothing is taken of a file that could not be shown.
 
-        Raises: NoSuchFileError, ConflictError, TooMuchError; SessionEndedError.
+        Raises: NoSuchFileError, ConflictError, TooMuchError; SessionEndedError, or
+        NotAllowedError when the sender has left.
         """
-        part = _sender(party)
-        file = await self._own(party, part, file_id)
+        file = await self._own(party, file_id)
+        if not file.whole:
+            await self._refuse_late(party, file)
         file = await self._uploads.write(file, offset, body)
-        return await self._shown(party, part, file)
+        return await self._shown(party, file)
 
     async def cancel(self, party: Party, file_id: str) -> None:
         """Remove the party's own file, while it is on its way.
 
         Raises: NoSuchFileError; ConflictError once it is in the transcript.
         """
-        file = await self._own(party, _sender(party), file_id)
+        file = await self._own(party, file_id)
         if file.whole:
             raise ConflictError
         await self._uploads.remove(file)
@@ -233,11 +243,27 @@ class Files:
             raise
         return file
 
-    async def _own(self, party: Party, part: Participant, file_id: str) -> File:
+    async def _own(self, party: Party, file_id: str) -> File:
         file = await self._uploads.find(party.session.id, file_id)
-        if file.info.participant != part.number or self._expired(file):
+        if file.info.sender != party.sender or self._expired(file):
             raise NoSuchFileError
         return file
+
+    async def _refuse_stranger(self, party: Party, file_id: str) -> None:
+        """Refuse an agent who is not in the chat, unless he asks for what he sent: he
+        may not have heard that it has arrived."""
+        try:
+            whole = is_id(file_id) and (await self._own(party, file_id)).whole
+        except NoSuchFileError:
+            whole = False
+        if not whole:
+            raise SessionNotFoundError
+
+    async def _refuse_late(self, party: Party, file: File) -> None:
+        _part_of(party)
+        if party.session.ended:
+            await self._give_up(file)
+            raise SessionEndedError
 
     async def _is_there(self, party: Party, file_id: str) -> bool:
         try:
@@ -255,7 +281,7 @@ class Files:
             )
         sizes = [info.size]
         for file in await self._uploads.of_chat(party.session.id):
-            if file.info.participant != info.participant or file.id == file_id:
+            if file.info.sender != info.sender or file.id == file_id:
                 continue
             if not (self._expired(file) and await self._give_up(file)):
                 sizes.append(file.info.size)
@@ -279,19 +305,31 @@ class Files:
     def _expired(self, file: File) -> bool:
         return not file.whole and self.expires_at(file) < self._clock.time()
 
-    async def _shown(self, party: Party, part: Participant, file: File) -> File:
+    async def _shown(self, party: Party, file: File) -> File:
         """Put a file that is whole into the transcript: once, however often it is asked
         for, as the sender may not have heard that it was."""
         if not file.whole:
             return file
+        part = await self._part_now(party)
+        drafts = [self._draft(party.session, part, file)] if part else []
         once = Once(key=f"file:{file.id}")
-        draft = self._draft(party.session, part, file)
         try:
-            await self._store.append(party.session.id, [draft], once=once)
+            # Without a draft too: of several requests, the first decides for all of
+            # them, so that none removes a file that another one has shown.
+            done = await self._store.append(party.session.id, drafts, once=once)
         except SessionEndedError:
             await self._give_up(file)
             raise
+        if not done.entries:
+            await self._give_up(file)
+            raise NotAllowedError("You are not in this chat any more")
         return file
+
+    async def _part_now(self, party: Party) -> Participant | None:
+        """Return the party's part as it stands: an agent may leave while he sends."""
+        if not party.sender:
+            return party.part
+        return (await self._store.get(party.session.id)).participant(party.sender)
 
     def _draft(self, session: Session, part: Participant, file: File) -> Draft:
         return Draft(
@@ -334,17 +372,14 @@ def _refuse_kind(options: FilesOptions, name: str) -> None:
         raise NotAllowedError(f"upload-file-types: {':'.join(known)}")
 
 
-def _sender(party: Party) -> Participant:
+def _part_of(party: Party) -> Participant:
     if party.part is None:
         raise NotAllowedError("Accept the chat first")
-    if not (party.session.open or party.session.ended):
-        raise SessionNotOpenError
     return party.part
 
 
 def _id_of(party: Party, key: str) -> str:
     """Return the id of the file that its sender calls so."""
-    number = party.part.number if party.part else 0
-    named = f"{party.session.id}:{number}:{key}"
-    # Header fields may hold bytes that are no text.
-    return hashlib.sha256(named.encode(errors="surrogateescape")).hexdigest()[:32]
+    # Header fields may hold bytes that are no text: `repr` writes them in ASCII.
+    named = repr((party.session.id, party.sender, key))
+    return hashlib.sha256(named.encode()).hexdigest()[:32]

@@ -61,14 +61,19 @@ class TooMuchError(Exception):
 
 
 class Info(Struct, frozen=True, kw_only=True):
-    """What a file shall be: a name for people, a media type, its bytes, who sends it
-    (the number of a participant), and since when (wall seconds). `told` is what its
-    sender said of it, in his own words."""
+    """What a file shall be: a name for people, a media type, its bytes, who sends it,
+    and since when (wall seconds).
+
+    `participant` is the sender's number at that time. An agent who leaves loses it,
+    and has another one when he is back: `sender` tells who he is, and is empty for
+    the customer. `told` is what its sender said of it, in his own words.
+    """
 
     name: str
     type: str
     size: int
     participant: int
+    sender: str = ""
     at: float
     told: str = ""
 
@@ -286,7 +291,7 @@ def _info(content: bytes) -> Info:
 
 
 def _what(info: Info) -> tuple[object, ...]:
-    return info.name, info.type, info.size, info.participant
+    return info.name, info.type, info.size, info.sender
 
 
 def _folder(kept: Kept) -> str:

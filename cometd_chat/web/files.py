@@ -171,7 +171,8 @@ class RestFiles:
         """
         proof, chat_id = proof_of(request.headers), request.match_info["chat"]
         if "." in proof:  # a token has three parts, and no key has a dot
-            return await self._files.agent(chat_id, self._auth.agent(proof))
+            agent, file_id = self._auth.agent(proof), request.match_info.get("file", "")
+            return await self._files.agent(chat_id, agent, file_id)
         user = self._auth.user(peer_of(request))
         return await self._files.customer(chat_id, proof, user)
 

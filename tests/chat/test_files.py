@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.chat import Agent, Announcement, Files, Party
+from cometd_chat.chat import Agent, Announcement, Files, NotAllowedError, Party
 from cometd_chat.files import PlaceError
 from cometd_chat.files.uploads import (
     ConflictError,
@@ -16,14 +16,19 @@ from cometd_chat.files.uploads import (
     Uploads,
 )
 from cometd_chat.model import EntryKind, Session
-from cometd_chat.store import SessionEndedError, StoreUnavailableError
-from tests.chat.world import World
+from cometd_chat.store import (
+    SessionEndedError,
+    SessionNotFoundError,
+    StoreUnavailableError,
+)
+from tests.chat.world import Desk, World
 from tests.chat.world import desk as agents_desk
 from tests.chat.world import world as made
 from tests.files.memory import Memory
 
 DAY = 86_400
 ANN = Agent(id="ann", nickname="Ann")
+BEN = Agent(id="ben", nickname="Ben")
 
 CONFIG = """\
 [auth]
@@ -73,6 +78,15 @@ class Shelf:
         file = await self.begin(party)
         return await self.files.write(party, file.id, 0, _body(b"abc"))
 
+    async def arrive(self, file: File) -> None:
+        """Bring all bytes of a file, by a node that dies before it is shown."""
+        await self.uploads.write(file, 0, _body(b"abc"))
+
+    async def shown(self) -> int:
+        """Return how many files the transcript has."""
+        entries = await self.world.entries(self.session)
+        return sum(kind is EntryKind.FILE_UPLOADED for kind, _ in entries)
+
 
 async def _body(content: bytes) -> AsyncIterator[bytes]:
     yield content
@@ -82,11 +96,23 @@ async def shelf(world: World, service: str = "sales") -> Shelf:
     return Shelf(world, await world.chat("kim", service))
 
 
-async def agent_in(world: World, here: Shelf) -> Party:
-    """Let Ann accept the chat."""
-    ann = await agents_desk(world, "ann")
-    await ann.do("acceptChat", chatId=here.session.id)
-    return await here.files.agent(here.session.id, ANN)
+class AnnsDesk:
+    """Ann, who has accepted the chat, and comes and goes."""
+
+    def __init__(self, desk: Desk, here: Shelf) -> None:
+        self._desk = desk
+        self._here = here
+
+    async def accept(self) -> Party:
+        await self._desk.do("acceptChat", chatId=self._here.session.id)
+        return await self._here.files.agent(self._here.session.id, ANN)
+
+    async def leave(self) -> None:
+        await self._desk.do("leaveChat", chatId=self._here.session.id)
+
+
+async def anns_desk(world: World, here: Shelf) -> AnnsDesk:
+    return AnnsDesk(await agents_desk(world, "ann"), here)
 
 
 async def test_an_unfinished_file_has_its_time(world: World) -> None:
@@ -233,6 +259,102 @@ async def test_a_file_that_came_too_late_is_not_kept(world: World) -> None:
     assert b"abc" not in here.place.objects.values()
 
 
+async def test_nothing_is_taken_in_a_chat_that_has_ended(world: World) -> None:
+    here = await shelf(world)
+    file = await here.begin(await here.customer())
+    await world.customers.end(await world.session(here.session))
+
+    async def unread() -> AsyncIterator[bytes]:
+        pytest.fail("it was asked for its bytes")
+        yield b""
+
+    with pytest.raises(SessionEndedError):
+        await here.files.write(await here.customer(), file.id, 0, unread())
+    assert await here.uploads.of_chat(here.session.id) == []
+
+
+async def test_the_file_of_an_agent_who_leaves_meanwhile_is_not_kept(
+    world: World,
+) -> None:
+    here = await shelf(world)
+    desk = await anns_desk(world, here)
+    ann = await desk.accept()
+    file = await here.begin(ann)
+
+    async def leaving() -> AsyncIterator[bytes]:
+        yield b"ab"
+        await desk.leave()
+        yield b"c"
+
+    with pytest.raises(NotAllowedError):
+        await here.files.write(ann, file.id, 0, leaving())
+    assert await here.shown() == 0
+    assert await here.uploads.of_chat(here.session.id) == []
+    assert b"abc" not in here.place.objects.values()
+
+
+async def test_an_agent_who_has_left_hears_that_his_file_has_arrived(
+    world: World,
+) -> None:
+    """The answer to its last byte may have been lost; who else asks hears nothing."""
+    here = await shelf(world)
+    desk = await anns_desk(world, here)
+    file = await here.send(await desk.accept())
+    await desk.leave()
+    for _ in range(2):
+        gone = await here.files.agent(here.session.id, ANN, file.id)
+        assert (await here.files.progress(gone, file.id)).whole
+        assert (await here.files.write(gone, file.id, 3, _body(b""))).whole
+        await world.customers.end(await world.session(here.session))
+    assert await here.shown() == 1
+    for agent, name in ((ANN, ""), (ANN, "0" * 32), (ANN, "../x"), (BEN, file.id)):
+        with pytest.raises(SessionNotFoundError):
+            await here.files.agent(here.session.id, agent, name)
+
+
+async def test_an_agent_who_has_left_sends_nothing(world: World) -> None:
+    here = await shelf(world)
+    desk = await anns_desk(world, here)
+    file = await here.begin(await desk.accept())
+    await desk.leave()
+    with pytest.raises(SessionNotFoundError):
+        await here.files.agent(here.session.id, ANN, file.id)
+
+
+async def test_an_agent_who_is_back_goes_on_with_his_file(world: World) -> None:
+    here = await shelf(world)
+    desk = await anns_desk(world, here)
+    file = await here.begin(await desk.accept())
+    await desk.leave()
+    back = await desk.accept()
+    assert (await here.files.write(back, file.id, 0, _body(b"abc"))).whole
+    assert await here.shown() == 1
+    await here.begin(back)
+    with pytest.raises(TooMuchError):  # the first one counts
+        await here.begin(back)
+
+
+async def test_of_two_requests_one_decides_whether_a_file_is_shown(
+    world: World,
+) -> None:
+    """One has seen the agent in the chat, the other has not: no entry is of a file
+    that was removed."""
+    here = await shelf(world)
+    desk = await anns_desk(world, here)
+    ann = await desk.accept()
+    file = await here.begin(ann)
+    await here.arrive(file)
+    first = asyncio.create_task(here.files.progress(ann, file.id))
+    async with world.store.holding("get", asyncio.wait([first])):
+        await desk.leave()
+        with pytest.raises(NotAllowedError):
+            await here.files.progress(ann, file.id)
+    with pytest.raises(NotAllowedError):
+        await first
+    assert await here.shown() == 0
+    assert await here.uploads.of_chat(here.session.id) == []
+
+
 async def test_a_file_is_not_shown_before_it_is_stored(world: World) -> None:
     here = await shelf(world)
     party = await here.customer()
@@ -251,7 +373,7 @@ async def test_the_file_of_an_agent_is_pushed_as_the_service_wants(
     world: World, service: str, notable: bool
 ) -> None:
     here = await shelf(world, service)
-    ann = await agent_in(world, here)
+    ann = await (await anns_desk(world, here)).accept()
     await here.send(await here.customer())
     await here.send(ann)
     shown = [

@@ -551,16 +551,38 @@ async def test_nobody_else_sees_a_file(
 
 
 async def test_a_chat_that_has_ended_takes_no_files_but_shows_them(
-    chat: V1Chat, cleo: TusClient
+    node: Node | Pair, chat: V1Chat, cleo: TusClient
 ) -> None:
     shown = await cleo.send(b"abc")
     late = (await cleo.create(3)).location
     await chat.end()
     assert (await cleo.create(3)).status == 400
-    assert (await cleo.patch(late, 0, b"abc")).status == 400
+    # Before its first byte: nobody sends a large one in vain.
+    reader, writer = await _begin(node, cleo, late, 3, b"")
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), 8)
+    writer.close()
     assert (await cleo.ask("HEAD", late)).status == 404
     assert (await cleo.ask("GET", shown)).body == b"abc"
     assert (await cleo.ask("HEAD", shown)).offset == 3
+
+
+async def test_who_leaves_sends_no_more_but_hears_what_has_arrived(
+    node: Node | Pair, chat: V1Chat, agent: AgentClient, cleo: TusClient, ann: TusClient
+) -> None:
+    shown = await ann.send(b"abc")
+    late = (await ann.create(PIECE + 1)).location
+    reader, writer = await _begin(node, ann, late, PIECE + 1, PDF[:PIECE])
+    await ann.arrived(late, PIECE)
+    await agent.operate("leaveChat", chatId=chat.session_id)
+    writer.write(b"x")
+    assert b" 403 " in await asyncio.wait_for(reader.readline(), 8)
+    writer.close()
+    assert (await ann.ask("HEAD", late)).status == 404
+    assert (await ann.ask("HEAD", shown)).offset == 3
+    assert (await ann.patch(shown, 3, b"")).status == 204
+    assert (await ann.ask("GET")).status == 404
+    assert [file["file-id"] for file in await cleo.listed()] == [file_id(shown)]
+    assert await _entries(chat) == 1
 
 
 async def test_no_files_before_the_chat(node: Node | Pair) -> None:

@@ -165,7 +165,7 @@ async def test_a_file_may_be_announced_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"name": "b.pdf"}, {"type": "text/plain"}, {"participant": 2}]
+    "other", [{"name": "b.pdf"}, {"type": "text/plain"}, {"sender": "ann"}]
 )
 async def test_two_files_have_not_one_id(other: dict[str, object]) -> None:
     node = Uploads(Memory())
