@@ -16,6 +16,7 @@ from aiohttp import web
 from cometd_chat.chat import Announcement, AuthHook, Files, Party, is_id
 from cometd_chat.config import LiveConfig
 from cometd_chat.files.uploads import File, NoSuchFileError
+from cometd_chat.model import Session
 
 from .downloads import SHOWN_HEADERS, download
 from .file_answers import EXPECTED, failed, how_far, listed
@@ -40,8 +41,8 @@ longer goes on with another one."""
 AT_ONCE = 64
 """Requests with bytes of files that a node serves at once: each may hold a piece."""
 
-AT_ONCE_IN_CHAT = 8
-"""Those of them that may be of one chat."""
+AT_ONCE_OF_CUSTOMER = 8
+"""Those of them that may be of the chats of one customer, his agents' too."""
 
 RETRY_AFTER = 2
 """Seconds after which a request that found no room may come again."""
@@ -92,7 +93,7 @@ class RestFiles:
         party, wanted = await self._party(request), announcement_of(request.headers)
         if brings_bytes(request.headers):
             # Before it is announced: what finds no room is not to count as a file.
-            with self._room.taken(party.session.id):
+            with self._room.taken(party.session):
                 file = await self._begun(request, party, wanted)
         else:
             file = await self._files.begin(party, wanted)
@@ -142,7 +143,7 @@ class RestFiles:
         """Take the next bytes of a file (tus, PATCH)."""
         offset = offset_of(request.headers)
         party = await self._party(request)
-        with self._room.taken(party.session.id):
+        with self._room.taken(party.session):
             body = self._body(request)
             file = await self._files.write(party, _file_id(request), offset, body)
         return web.Response(status=204, headers=self._told(file))
@@ -161,7 +162,7 @@ class RestFiles:
         """Send a file, or a range of it (RFC 9110 §14)."""
         party = await self._party(request)
         file = await self._files.find(party, _file_id(request))
-        with self._room.taken(file.chat_id):
+        with self._room.taken(party.session):
             return await download(request, file, self._files.read, LONGEST)
 
     async def _party(self, request: web.Request) -> Party:
@@ -191,18 +192,19 @@ class _Room:
         self._taken: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def taken(self, chat_id: str) -> Iterator[None]:
+    def taken(self, session: Session) -> Iterator[None]:
         """Count a request while the block runs. Raises: RefusedError."""
+        customer = session.user or session.id
         full = self._taken.total() >= AT_ONCE
-        if full or self._taken[chat_id] >= AT_ONCE_IN_CHAT:
+        if full or self._taken[customer] >= AT_ONCE_OF_CUSTOMER:
             raise RefusedError(
                 503, "Too many files at once: try again", Retry_After=str(RETRY_AFTER)
             )
-        self._taken[chat_id] += 1
+        self._taken[customer] += 1
         try:
             yield
         finally:
-            self._taken[chat_id] -= 1
+            self._taken[customer] -= 1
             self._taken += Counter()  # forget those with none
 
 

@@ -8,6 +8,10 @@ from aiohttp import ClientError, web
 
 T = TypeVar("T")
 
+LEAST_RATE = 1024
+"""Bytes a second that a body has to bring which may take long: less than the slowest
+phone has, and too much for somebody who only wants to hold many places."""
+
 
 class BrokenOffError(Exception):
     """A body that may take long ended before its time."""
@@ -55,17 +59,25 @@ async def arriving(
 ) -> AsyncIterator[bytes]:
     """Yield a body that may take long, as it arrives, for `longest` seconds at most.
 
-    It may be silent for `patience` seconds. Time between the reads is not counted.
+    It may fall behind `LEAST_RATE` by `patience` seconds, be it silent or slow. What
+    the reader does with what has arrived is not counted.
 
     Raises: BrokenOffError.
     """
     clock = asyncio.get_running_loop().time
-    end = clock() + longest
-    while some := await _some(content, min(patience, end - clock())):
+    end, left = clock() + longest, patience
+    while True:
+        asked = clock()
+        some = await _some(content, min(left, end - asked))
+        if not some:
+            return
+        left = min(patience, left - (clock() - asked) + len(some) / LEAST_RATE)
         yield some
 
 
 async def _some(content: Content, seconds: float) -> bytes:
+    if seconds <= 0:  # what has arrived already would be read without a timeout
+        raise BrokenOffError
     try:
         async with asyncio.timeout(seconds):
             return await content.readany()

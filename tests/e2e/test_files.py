@@ -13,7 +13,7 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.files.uploads import PIECE
-from cometd_chat.web.files import AT_ONCE_IN_CHAT
+from cometd_chat.web.files import AT_ONCE_OF_CUSTOMER
 from tests.clients.agent import AgentClient
 from tests.clients.pair import Pair
 from tests.clients.raw import V1Chat
@@ -191,13 +191,34 @@ async def test_a_body_may_be_slow_but_not_silent(tmp_path: Path) -> None:
     )
 
     async def slowly() -> AsyncIterator[bytes]:
-        for at in range(10):
-            yield PDF[at : at + 1]
+        for at in range(0, 10_000, 1000):
+            yield PDF[at : at + 1000]
             await asyncio.sleep(0.1)
 
     async with new_node(path) as node, chatting(node) as (_, cleo):
-        done = await cleo.patch((await cleo.create(10)).location, 0, slowly())
-        assert (done.status, done.offset) == (204, 10)
+        done = await cleo.patch((await cleo.create(10_000)).location, 0, slowly())
+        assert (done.status, done.offset) == (204, 10_000)
+
+
+@pytest.mark.one_node
+async def test_who_sends_a_few_bytes_now_and_then_holds_no_place(
+    tmp_path: Path,
+) -> None:
+    path = config(tmp_path)
+    path.write_text(
+        path.read_text().replace("[server]\n", "[server]\nbody_timeout = 300ms\n")
+    )
+    async with new_node(path) as node, chatting(node) as (_, cleo):
+        where = (await cleo.create(1000)).location
+        reader, writer = await _begin(node, cleo, where, 1000, b"")
+        answer = asyncio.create_task(reader.readline())
+        for _ in range(900):
+            writer.write(b"x")
+            if (await asyncio.wait([answer], timeout=0.02))[0]:
+                break
+        assert b" 408 " in answer.result()
+        writer.close()
+        assert (await cleo.ask("HEAD", where)).offset > 0
 
 
 @pytest.mark.one_node
@@ -593,15 +614,22 @@ async def test_no_files_before_the_chat(node: Node | Pair) -> None:
 
 
 async def test_uploads_at_once_are_bounded(node: Node | Pair, cleo: TusClient) -> None:
+    """Those of one customer: in all of his chats."""
     where = (await cleo.create(1000)).location
     begun = [
-        await _begin(node, cleo, where, 1000, b"") for _ in range(AT_ONCE_IN_CHAT + 1)
+        await _begin(node, cleo, where, 1000, b"")
+        for _ in range(AT_ONCE_OF_CUSTOMER + 1)
     ]
     answers = [asyncio.create_task(reader.readline()) for reader, _ in begun]
     done, _ = await asyncio.wait(
         answers, return_when=asyncio.FIRST_COMPLETED, timeout=8
     )
     assert [b" 503 " in answer.result() for answer in done] == [True]
+    async with chatting(node) as (_, second):
+        where_else = (await second.create(4)).location
+        reader, writer = await _begin(node, second, where_else, 4, b"")
+        assert b" 503 " in await asyncio.wait_for(reader.readline(), 8)
+        writer.close()
     # What comes with its announcement is not announced then: it would count as a file.
     path = urlsplit(cleo.url).path
     fields = {
