@@ -6,11 +6,13 @@ do. Files are kept apart from the transcript (`cometd_chat.files`), as long as t
 chat.
 """
 
+import asyncio
 import hashlib
 import re
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import PurePosixPath
 
 from cometd_chat.clock import Clock
@@ -48,6 +50,12 @@ LONGEST_NAME = 255
 
 UNKNOWN = "application/octet-stream"
 """Media type of files of which nothing better is known."""
+
+LOOKS = 10
+"""How often a file that was announced looks for room which others are to leave."""
+
+PAUSE = 0.1
+"""Seconds between two looks."""
 
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,63}", re.ASCII).fullmatch
 
@@ -231,17 +239,35 @@ class Files:
     async def _announce(self, party: Party, file_id: str, info: Info) -> File:
         if party.session.ended:
             raise SessionEndedError
-        await self._refuse_much(party, file_id, info)
+        others = await self._others(party, file_id)
+        if beyond := self._beyond(info, others):
+            raise TooMuchError(beyond)
         file = await self._uploads.begin(party.session.id, file_id, info)
         if file.whole:  # perhaps it is shown, if this is a repeat
             return file
         try:
-            # Again: others may have been announced meanwhile, at other nodes too.
-            await self._refuse_much(party, file_id, info)
+            await self._find_room(party, file)
         except TooMuchError:
             await self._give_up(file)
             raise
         return file
+
+    async def _find_room(self, party: Party, file: File) -> None:
+        """Refuse a file beyond the limits, now that all nodes can see it: others may
+        have been announced at the same time.
+
+        Of those that are too many the oldest wait until the others have given way, or
+        each would give way to the others. Where clocks of nodes differ that may happen
+        still, but never is more let in than is allowed.
+        """
+        for look in count(1):
+            others = await self._others(party, file.id)
+            if not (beyond := self._beyond(file.info, others)):
+                return
+            older = [other for other in others if _age(other) < _age(file)]
+            if look == LOOKS or self._beyond(file.info, older):
+                raise TooMuchError(beyond)
+            await asyncio.sleep(PAUSE)
 
     async def _own(self, party: Party, file_id: str) -> File:
         file = await self._uploads.find(party.session.id, file_id)
@@ -272,25 +298,26 @@ class Files:
             return False
         return True
 
-    async def _refuse_much(self, party: Party, file_id: str, info: Info) -> None:
-        """Refuse a file beyond the limits. What has expired makes room."""
+    async def _others(self, party: Party, file_id: str) -> list[File]:
+        """Return the party's files but this one. What has expired makes room."""
+        return [
+            file
+            for file in await self._uploads.of_chat(party.session.id)
+            if file.info.sender == party.sender and file.id != file_id
+            if not (self._expired(file) and await self._give_up(file))
+        ]
+
+    def _beyond(self, info: Info, others: Sequence[File]) -> str:
+        """Return the limit that keeps a file out beside others, if there is one."""
         options = self._live.current.files
+        total = info.size + sum(other.info.size for other in others)
         if info.size > options.upload_max_file_size:
-            raise TooMuchError(
-                f"upload-max-file-size: {options.upload_max_file_size} bytes"
-            )
-        sizes = [info.size]
-        for file in await self._uploads.of_chat(party.session.id):
-            if file.info.sender != info.sender or file.id == file_id:
-                continue
-            if not (self._expired(file) and await self._give_up(file)):
-                sizes.append(file.info.size)
-        if len(sizes) > options.upload_max_files:
-            raise TooMuchError(f"upload-max-files: {options.upload_max_files}")
-        if sum(sizes) > options.upload_max_total_size:
-            raise TooMuchError(
-                f"upload-max-total-size: {options.upload_max_total_size} bytes"
-            )
+            return f"upload-max-file-size: {options.upload_max_file_size} bytes"
+        if len(others) >= options.upload_max_files:
+            return f"upload-max-files: {options.upload_max_files}"
+        if total > options.upload_max_total_size:
+            return f"upload-max-total-size: {options.upload_max_total_size} bytes"
+        return ""
 
     async def _give_up(self, file: File) -> bool:
         """Remove a file unless it goes on to arrive; tell whether it is gone."""
@@ -370,6 +397,10 @@ def _refuse_kind(options: FilesOptions, name: str) -> None:
     extension = PurePosixPath(name).suffix.removeprefix(".").lower()
     if "*" not in known and extension not in known:
         raise NotAllowedError(f"upload-file-types: {':'.join(known)}")
+
+
+def _age(file: File) -> tuple[float, str]:
+    return file.info.at, file.id
 
 
 def _part_of(party: Party) -> Participant:

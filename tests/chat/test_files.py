@@ -142,18 +142,38 @@ async def test_what_has_expired_makes_room(world: World) -> None:
     assert kept == {whole.id, file.id}
 
 
+@pytest.mark.parametrize("already", [0, 1])
 async def test_limits_hold_for_those_who_announce_at_the_same_time(
-    world: World,
+    world: World, already: int
 ) -> None:
+    """And none is refused for others that are refused as well."""
+    here = await shelf(world)
+    party = await here.customer()
+    for _ in range(already):
+        await here.begin(party)
+        world.clock.now += 1
+    announcing = (here.begin(party) for _ in range(5))
+    done = await asyncio.gather(*announcing, return_exceptions=True)
+    assert {type(one) for one in done} == {File, TooMuchError}
+    assert sum(isinstance(one, File) for one in done) == 2 - already
+    assert len(await here.uploads.of_chat(here.session.id)) == 2
+
+
+async def test_no_file_waits_for_one_that_stays(world: World) -> None:
+    """One that is younger, but was there first: clocks of nodes differ."""
     here = await shelf(world)
     party = await here.customer()
     await here.begin(party)
-    announcing = (here.begin(party) for _ in range(5))
-    done = await asyncio.gather(*announcing, return_exceptions=True)
-    assert sum(isinstance(one, File) for one in done) <= 1
-    assert {type(one) for one in done} <= {File, TooMuchError}
-    kept = await here.uploads.of_chat(here.session.id)
-    assert len(kept) == 1 + sum(isinstance(one, File) for one in done)
+
+    async def younger() -> None:
+        world.clock.now += 60
+        await here.begin(party)
+        world.clock.now -= 60
+
+    here.place.meanwhile = younger
+    with pytest.raises(TooMuchError):
+        await here.begin(party)
+    assert len(await here.uploads.of_chat(here.session.id)) == 2
 
 
 async def test_the_key_of_a_file_that_is_gone_is_that_of_no_other(world: World) -> None:
