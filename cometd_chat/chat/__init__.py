@@ -3,7 +3,8 @@
 from .agents import Agents
 from .application import ChatApplication
 from .customers import Customers, Transcript, is_id, new_id
-from .files import Announcement, Files, NotAllowedError, Party
+from .file_names import NotAllowedError
+from .files import Announcement, Files, Party
 from .identity import (
     FORWARDED_FOR,
     Agent,

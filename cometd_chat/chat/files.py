@@ -6,23 +6,17 @@ do. Files are kept apart from the transcript (`cometd_chat.files`), as long as t
 chat.
 """
 
-import asyncio
 import hashlib
-import re
-import unicodedata
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import count
-from pathlib import PurePosixPath
 
 from cometd_chat.clock import Clock
-from cometd_chat.config import FilesOptions, LiveConfig
+from cometd_chat.config import LiveConfig
 from cometd_chat.files.uploads import (
     ConflictError,
     File,
     Info,
     NoSuchFileError,
-    TooMuchError,
     Uploads,
 )
 from cometd_chat.model import (
@@ -42,32 +36,10 @@ from cometd_chat.store import (
 )
 
 from .customers import is_id, new_id, owned
+from .file_limits import FileLimits
+from .file_names import NotAllowedError, media_type, refuse_kind, tidy_name
 from .identity import Agent
 from .notable import is_notable
-
-LONGEST_NAME = 255
-"""Bytes of a file's name in UTF-8, as file systems have it."""
-
-UNKNOWN = "application/octet-stream"
-"""Media type of files of which nothing better is known."""
-
-LOOKS = 10
-"""How often a file that was announced looks for room which others are to leave."""
-
-PAUSE = 0.1
-"""Seconds between two looks."""
-
-_MEDIA_TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,63}", re.ASCII).fullmatch
-
-# They turn the direction of what follows: "exe.gpj" could be read as "jpg.exe".
-_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
-"""Categories of Unicode: controls, surrogates, separators of lines and paragraphs."""
-
-
-class NotAllowedError(Exception):
-    """A file of a kind that is not taken, or from somebody who is not in the chat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +77,7 @@ class Files:
     ) -> None:
         self._store = store
         self._uploads = uploads
+        self._limits = FileLimits(uploads, clock, live)
         self._clock = clock
         self._live = live
 
@@ -142,26 +115,15 @@ class Files:
         Raises: NotAllowedError, TooMuchError, ConflictError when the key is that of
         another file, or of one that is gone; SessionEndedError, SessionNotOpenError.
         """
-        part, key = _part_of(party), wanted.key
-        if not (party.session.open or party.session.ended):
-            raise SessionNotOpenError
-        name = tidy_name(wanted.name)
-        _refuse_kind(self._live.current.files, name)
-        info = Info(
-            name=name,
-            type=wanted.type if _MEDIA_TYPE(wanted.type) else UNKNOWN,
-            size=wanted.size,
-            participant=part.number,
-            sender=party.sender,
-            at=self._clock.time(),
-            told=wanted.told,
-        )
-        file_id = _id_of(party, key) if key else new_id()
-        if key and await self._is_there(party, file_id):
-            file = await self._uploads.begin(party.session.id, file_id, info)
+        chat_id, info = party.session.id, self._info(party, wanted)
+        file_id = _id_of(party, wanted.key) if wanted.key else new_id()
+        if wanted.key and await self._is_there(party, file_id):
+            file = await self._uploads.begin(chat_id, file_id, info)
+        elif party.session.ended:
+            raise SessionEndedError
         else:
-            file = await self._announce(party, file_id, info)
-        if self._expired(file):
+            file = await self._limits.announce(chat_id, file_id, info)
+        if self._limits.expired(file):
             raise ConflictError
         return await self._shown(party, file)
 
@@ -218,7 +180,7 @@ class Files:
 
     def expires_at(self, file: File) -> float:
         """Return the wall seconds until which the file has to be whole."""
-        return file.info.at + self._live.current.files.unfinished_after
+        return self._limits.expires_at(file)
 
     async def purge(self) -> None:
         """Remove the files of chats that are forgotten.
@@ -236,42 +198,24 @@ class Files:
             except SessionNotFoundError:
                 await self._uploads.remove_chat(chat_id, before)
 
-    async def _announce(self, party: Party, file_id: str, info: Info) -> File:
-        if party.session.ended:
-            raise SessionEndedError
-        others = await self._others(party, file_id)
-        if beyond := self._beyond(info, others):
-            raise TooMuchError(beyond)
-        file = await self._uploads.begin(party.session.id, file_id, info)
-        if file.whole:  # perhaps it is shown, if this is a repeat
-            return file
-        try:
-            await self._find_room(party, file)
-        except TooMuchError:
-            await self._give_up(file)
-            raise
-        return file
-
-    async def _find_room(self, party: Party, file: File) -> None:
-        """Refuse a file beyond the limits, now that all nodes can see it: others may
-        have been announced at the same time.
-
-        Of those that are too many the oldest wait until the others have given way, or
-        each would give way to the others. Where clocks of nodes differ that may happen
-        still, but never is more let in than is allowed.
-        """
-        for look in count(1):
-            others = await self._others(party, file.id)
-            if not (beyond := self._beyond(file.info, others)):
-                return
-            older = [other for other in others if _age(other) < _age(file)]
-            if look == LOOKS or self._beyond(file.info, older):
-                raise TooMuchError(beyond)
-            await asyncio.sleep(PAUSE)
+    def _info(self, party: Party, wanted: Announcement) -> Info:
+        part, name = _part_of(party), tidy_name(wanted.name)
+        if not (party.session.open or party.session.ended):
+            raise SessionNotOpenError
+        refuse_kind(name, self._live.current.files.upload_file_types)
+        return Info(
+            name=name,
+            type=media_type(wanted.type),
+            size=wanted.size,
+            participant=part.number,
+            sender=party.sender,
+            at=self._clock.time(),
+            told=wanted.told,
+        )
 
     async def _own(self, party: Party, file_id: str) -> File:
         file = await self._uploads.find(party.session.id, file_id)
-        if file.info.sender != party.sender or self._expired(file):
+        if file.info.sender != party.sender or self._limits.expired(file):
             raise NoSuchFileError
         return file
 
@@ -288,7 +232,7 @@ class Files:
     async def _refuse_late(self, party: Party, file: File) -> None:
         _part_of(party)
         if party.session.ended:
-            await self._give_up(file)
+            await self._uploads.give_up(file)
             raise SessionEndedError
 
     async def _is_there(self, party: Party, file_id: str) -> bool:
@@ -297,40 +241,6 @@ class Files:
         except NoSuchFileError:
             return False
         return True
-
-    async def _others(self, party: Party, file_id: str) -> list[File]:
-        """Return the party's files but this one. What has expired makes room."""
-        return [
-            file
-            for file in await self._uploads.of_chat(party.session.id)
-            if file.info.sender == party.sender and file.id != file_id
-            if not (self._expired(file) and await self._give_up(file))
-        ]
-
-    def _beyond(self, info: Info, others: Sequence[File]) -> str:
-        """Return the limit that keeps a file out beside others, if there is one."""
-        options = self._live.current.files
-        total = info.size + sum(other.info.size for other in others)
-        if info.size > options.upload_max_file_size:
-            return f"upload-max-file-size: {options.upload_max_file_size} bytes"
-        if len(others) >= options.upload_max_files:
-            return f"upload-max-files: {options.upload_max_files}"
-        if total > options.upload_max_total_size:
-            return f"upload-max-total-size: {options.upload_max_total_size} bytes"
-        return ""
-
-    async def _give_up(self, file: File) -> bool:
-        """Remove a file unless it goes on to arrive; tell whether it is gone."""
-        try:
-            await self._uploads.remove(file)
-        except ConflictError:
-            return False
-        except NoSuchFileError:
-            return True  # somebody else was faster
-        return True
-
-    def _expired(self, file: File) -> bool:
-        return not file.whole and self.expires_at(file) < self._clock.time()
 
     async def _shown(self, party: Party, file: File) -> File:
         """Put a file that is whole into the transcript: once, however often it is asked
@@ -345,10 +255,10 @@ class Files:
             # them, so that none removes a file that another one has shown.
             done = await self._store.append(party.session.id, drafts, once=once)
         except SessionEndedError:
-            await self._give_up(file)
+            await self._uploads.give_up(file)
             raise
         if not done.entries:
-            await self._give_up(file)
+            await self._uploads.give_up(file)
             raise NotAllowedError("You are not in this chat any more")
         return file
 
@@ -375,32 +285,6 @@ class Files:
             notable=part.number != CUSTOMER
             and is_notable(self._live, session, EntryKind.FILE_UPLOADED),
         )
-
-
-def tidy_name(name: str) -> str:
-    """Return the name of a file as it is shown to others: no path, on one line, and
-    nothing that turns its direction.
-
-    Raises: NotAllowedError for one that is too long.
-    """
-    name = re.split(r"[/\\]", name)[-1]
-    name = _TURNING.sub("", unicodedata.normalize("NFC", name))
-    name = "".join(c for c in name if unicodedata.category(c) not in _CONTROLS)
-    name = name.strip(" .")
-    if len(name.encode()) > LONGEST_NAME:
-        raise NotAllowedError(f"filename: {LONGEST_NAME} bytes are allowed")
-    return name or "file"
-
-
-def _refuse_kind(options: FilesOptions, name: str) -> None:
-    known = options.upload_file_types
-    extension = PurePosixPath(name).suffix.removeprefix(".").lower()
-    if "*" not in known and extension not in known:
-        raise NotAllowedError(f"upload-file-types: {':'.join(known)}")
-
-
-def _age(file: File) -> tuple[float, str]:
-    return file.info.at, file.id
 
 
 def _part_of(party: Party) -> Participant:

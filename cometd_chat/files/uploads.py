@@ -201,6 +201,16 @@ class Uploads:
                 break
         raise ConflictError
 
+    async def give_up(self, file: File) -> bool:
+        """Remove a file unless it goes on to arrive; tell whether it is gone."""
+        try:
+            await self.remove(file)
+        except ConflictError:
+            return False
+        except NoSuchFileError:
+            return True  # somebody else was faster
+        return True
+
     async def _end(self, file: File) -> bool:
         """Let nothing follow what has arrived; tell whether that came in time."""
         name = _piece_of(file, file.arrived)
