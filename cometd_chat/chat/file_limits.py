@@ -8,6 +8,9 @@ from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.files.uploads import File, Info, TooMuchError, Uploads
 
+MOST_FILES = 10_000
+"""Files of a chat, those that were given up too: each is there to be listed."""
+
 LOOKS = 10
 """How often a file that was announced looks for room which others are to leave."""
 
@@ -71,7 +74,7 @@ class FileLimits:
         """Return the sender's files but this one. What has expired makes room."""
         return [
             file
-            for file in await self._uploads.of_chat(chat_id)
+            for file in await self._uploads.of_chat(chat_id, most=MOST_FILES)
             if file.info.sender == sender and file.id != file_id
             if not (self.expired(file) and await self._uploads.give_up(file))
         ]

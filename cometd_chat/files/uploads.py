@@ -37,9 +37,6 @@ PIECE = 1 << 20
 SPARE_PIECES = 1000
 """Pieces of a file beyond those that it needs: how often its sender may break off."""
 
-MOST_FILES = 10_000
-"""Files of a chat, those that were removed too."""
-
 TRIES = 8
 """Tries to remove a file that goes on to arrive meanwhile."""
 
@@ -133,14 +130,14 @@ class Uploads:
             raise NoSuchFileError
         return file
 
-    async def of_chat(self, chat_id: str) -> list[File]:
+    async def of_chat(self, chat_id: str, *, most: int | None = None) -> list[File]:
         """Return all files of a chat, those that are not whole too, oldest first.
 
-        Raises: TooMuchError beyond `MOST_FILES`.
+        Raises: TooMuchError if there are more than `most`, or have been.
         """
         kept = sorted(await self._place.listing(chat_id), key=_folder)
         groups = [list(group) for _, group in groupby(kept, key=_folder)]
-        if len(groups) > MOST_FILES:
+        if most is not None and len(groups) > most:
             raise TooMuchError("too many files in this chat")
         found = await asyncio.gather(*map(self._file, groups))
         return sorted(filter(None, found), key=lambda file: file.info.at)

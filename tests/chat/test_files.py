@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cometd_chat.chat import Agent, Announcement, Files, NotAllowedError, Party
+from cometd_chat.chat.file_limits import MOST_FILES
 from cometd_chat.files import PlaceError
 from cometd_chat.files.uploads import (
     ConflictError,
@@ -174,6 +175,21 @@ async def test_no_file_waits_for_one_that_stays(world: World) -> None:
     with pytest.raises(TooMuchError):
         await here.begin(party)
     assert len(await here.uploads.of_chat(here.session.id)) == 2
+
+
+async def test_a_chat_of_which_many_files_were_given_up_shows_the_others(
+    world: World,
+) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    file = await here.send(party)
+    folder = here.session.id
+    ends = {f"{folder}/{n:032x}/{0:012}": b"" for n in range(MOST_FILES)}
+    here.place.objects |= ends
+    here.place.times |= dict.fromkeys(ends, 0.0)
+    with pytest.raises(TooMuchError):
+        await here.begin(party)
+    assert [one.id for one in await here.files.all(party)] == [file.id]
 
 
 async def test_the_key_of_a_file_that_is_gone_is_that_of_no_other(world: World) -> None:
