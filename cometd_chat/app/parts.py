@@ -16,6 +16,7 @@ from cometd_chat.chat import (
     Customers,
     Files,
     Presence,
+    Readers,
     Sessions,
     TokenAuth,
     new_id,
@@ -89,13 +90,14 @@ class Chat:
         self.presence = Presence(store, shared, live)
         auth = TokenAuth(live)
         sessions = Sessions(store)
+        self.readers = Readers(store, self.delivery, self.presence, shared, live)
         self.customers = Customers(
-            store, sessions, self.delivery, self.presence, shared, live
+            store, sessions, self.readers, self.presence, shared, live
         )
         self.agents = Agents(store, sessions, self.delivery, shared, live)
         self.server = bayeux.BayeuxServer(bayeux_options(config), new_id)
         self.application = ChatApplication(
-            self.customers, self.agents, self.delivery, self.broadcast, auth, clock
+            self.readers, self.agents, self.delivery, self.broadcast, auth, clock
         )
         self._throttles = Throttles(config.bayeux.handshakes_per_second, auth.caller)
         self.endpoint = CometdEndpoint(
@@ -156,7 +158,7 @@ class Chat:
 
         options = self.live.current.store
         servers = parse(options.url, options.user, options.password)
-        self.customers.follow()
+        self.readers.follow()
         self.agents.follow()
         async with joined(
             servers,

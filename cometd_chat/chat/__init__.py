@@ -15,6 +15,7 @@ from .identity import (
     make_agent_token,
 )
 from .presence import Presence
+from .readers import Readers
 from .sessions import Sessions
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "NotAllowedError",
     "Party",
     "Presence",
+    "Readers",
     "Sessions",
     "TokenAuth",
     "Transcript",

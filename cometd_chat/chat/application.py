@@ -32,9 +32,9 @@ from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .agents import CHANNEL as AGENTS_CHANNEL
 from .agents import Agents
-from .customers import Customers, Goodbye
 from .identity import Agent, AuthHook, Customer, IdentityError
 from .luggage import Luggage, Published
+from .readers import Goodbye, Readers
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +59,14 @@ class ChatApplication:
 
     def __init__(
         self,
-        customers: Customers,
+        readers: Readers,
         agents: Agents,
         delivery: Delivery,
         broadcast: Broadcast,
         auth: AuthHook,
         clock: Clock,
     ) -> None:
-        self._customers = customers
+        self._readers = readers
         self._agents = agents
         self._delivery = delivery
         self.relay: Relay | None = None
@@ -112,7 +112,7 @@ class ChatApplication:
             return
         new.identity = old.identity
         try:
-            await self._customers.resume(old.id, new.id, read_position(position))
+            await self._readers.resume(old.id, new.id, read_position(position))
         except StoreError:
             # It reads on all the same; its first poll says it again.
             log.warning("a customer's presence could not be stored")
@@ -183,7 +183,7 @@ class ChatApplication:
             customer=customer,
             agent=identity if isinstance(identity, Agent) else None,
             names=self._broadcast.subscriptions.names(client.id),
-            reader=self._customers.pack(client.id) if customer else None,
+            reader=self._readers.pack(client.id) if customer else None,
             desk=None if customer else self._agents.pack(client.id),
             mail=self._delivery.pack_mail(client.id, now) if whole else None,
             marks={n: mark.pack() for n, mark in _marks(client) if whole},
@@ -195,7 +195,7 @@ class ChatApplication:
             frozenset(client.subscriptions),
             self._broadcast.subscriptions.names(client.id),
             frozenset(self._delivery.cursors(client.id)),
-            self._customers.reads(client.id),
+            self._readers.reads(client.id),
             self._agents.wants(client.id),
         )
 
@@ -234,7 +234,7 @@ class ChatApplication:
     ) -> None:
         if luggage.customer and luggage.reader:
             user = luggage.customer.user
-            await self._customers.unpack(client.id, user, luggage.reader, whole=whole)
+            await self._readers.unpack(client.id, user, luggage.reader, whole=whole)
         if luggage.agent and luggage.desk:
             await self._agents.unpack(
                 client.id, luggage.agent, luggage.desk, whole=whole
@@ -246,7 +246,7 @@ class ChatApplication:
 
     def part(self, client: Client) -> None:
         """Forget a client that goes on at another node, without any sign of it."""
-        self._customers.deafen(client.id)
+        self._readers.deafen(client.id)
         self._agents.forget(client.id)
         self._delivery.forget(client.id)
         self._broadcast.forget(client.id)
@@ -258,13 +258,13 @@ class ChatApplication:
         finished = self._delivery.acknowledge(client.id, position)
         if finished is None or not isinstance(client.identity, Customer):
             return None
-        if not finished and self._customers.noted(client.id):
+        if not finished and self._readers.noted(client.id):
             return None
         return self._present(client.id, finished)
 
     async def _present(self, client_id: str, finished: Sequence[Cursor]) -> None:
         try:
-            await self._customers.present(client_id, finished)
+            await self._readers.present(client_id, finished)
         except StoreError:
             # The poll must be held all the same; the next one says it again.
             log.warning("a customer's presence could not be stored")
@@ -272,7 +272,7 @@ class ChatApplication:
     async def silent(self, client: Client) -> None:
         # Unless it polled again before this was its turn.
         if isinstance(client.identity, Customer) and client.silent:
-            await self._customers.absent(client.id)
+            await self._readers.absent(client.id)
 
     async def left(self, client: Client, message: Message | None) -> None:
         try:
@@ -289,9 +289,9 @@ class ChatApplication:
             await self._say_goodbye(client, _goodbye(message))
             return
         try:
-            await self._customers.absent(client.id)
+            await self._readers.absent(client.id)
         finally:
-            self._customers.deafen(client.id)
+            self._readers.deafen(client.id)
 
     async def farewell(self, message: Message, peer: Peer) -> bool:
         try:
@@ -300,7 +300,7 @@ class ChatApplication:
             return False
         client_id, goodbye = message.client_id or "", _goodbye(message)
         try:
-            return await self._customers.remembered(client_id, user, goodbye)
+            return await self._readers.remembered(client_id, user, goodbye)
         except StoreError:
             log.warning("the goodbye of a forgotten client could not be stored")
             return False
@@ -308,7 +308,7 @@ class ChatApplication:
     async def _say_goodbye(self, client: Client, goodbye: Goodbye) -> None:
         try:
             user = client.identity.user if isinstance(client.identity, Customer) else ""
-            await self._customers.leave(client.id, user, goodbye)
+            await self._readers.leave(client.id, user, goodbye)
         except StoreError:
             # The client is gone all the same; its leases end by themselves.
             log.warning("a customer's goodbye could not be stored")
@@ -327,7 +327,7 @@ class ChatApplication:
         if not key and not customer.user:
             raise RefusedError(403, _NOBODY, CUSTOMERS_CHANNEL)
         try:
-            await self._customers.listen(client.id, customer.user, key, position)
+            await self._readers.listen(client.id, customer.user, key, position)
         except SessionNotFoundError:
             raise RefusedError(404, "Unknown service", CUSTOMERS_CHANNEL) from None
         except StoreError:
@@ -340,7 +340,7 @@ class ChatApplication:
 
     def _told(self, client_id: str, asked: int) -> Ext | None:
         """Answer `ext.replay`: where reading begins, and whether that leaves a gap."""
-        tip = self._customers.tip(client_id)
+        tip = self._readers.tip(client_id)
         if tip is None:
             return None
         told = {"from": min(asked, tip), "tip": tip, "gap": NEWEST > asked > tip}

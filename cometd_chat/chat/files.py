@@ -35,11 +35,12 @@ from cometd_chat.store import (
     Store,
 )
 
-from .customers import is_id, new_id, owned
+from .customers import is_id, new_id
 from .file_limits import FileLimits
 from .file_names import NotAllowedError, media_type, refuse_kind, tidy_name
 from .identity import Agent
 from .notable import is_notable
+from .ownership import owned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from msgspec import Struct
 from cometd_chat.bayeux import Ext, Mail
 
 from .agents import Desk
-from .customers import Reader
 from .identity import Agent, Customer
+from .readers import Reader
 
 
 class Published(Struct, frozen=True, kw_only=True):

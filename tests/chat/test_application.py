@@ -340,7 +340,7 @@ async def forgotten(world: World) -> str:
     """Let an app poll on a node that dies then; return its client's id."""
     app = await phone(world)
     await app.poll()
-    world.customers.deafen(app.id)
+    world.readers.deafen(app.id)
     return app.id
 
 
@@ -393,7 +393,7 @@ async def test_a_goodbye_after_the_end_is_of_no_chat(world: World):
     session = await world.chat("")
     app = await phone(world, "", serviceId=session.key)
     await app.poll()
-    world.customers.deafen(app.id)
+    world.readers.deafen(app.id)
     await world.customers.end(session)
     assert not await farewell(world, app.id)
 

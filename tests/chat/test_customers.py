@@ -2,7 +2,7 @@
 
 import pytest
 
-from cometd_chat.chat.customers import Goodbye, Reader
+from cometd_chat.chat.readers import Goodbye, Reader
 from cometd_chat.delivery import Reading
 from cometd_chat.gms import v1
 from cometd_chat.model import CUSTOMER, Device, Profile, Role, State
@@ -274,7 +274,7 @@ async def test_a_position_says_nothing_of_several_chats(world: World):
     await app.disconnect(transcriptPosition="1")
     again = await phone(world)
     assert len(await again.read()) == 2
-    assert await world.customers.remembered("gone", "kim", Goodbye(position=1))
+    assert await world.readers.remembered("gone", "kim", Goodbye(position=1))
     for session in sessions:
         assert (await world.session(session)).acked == 0
 
@@ -307,7 +307,7 @@ async def test_who_comes_from_another_node_has_all_his_chats_read_at_once(world:
     reading = [Reading(chat.id, 0, 0) for chat in chats]
     reader = Reader(reads="kim", cursors=reading, leases={})
     world.store.calls.clear()
-    coming = world.customers.unpack("c", "kim", reader, whole=True)
+    coming = world.readers.unpack("c", "kim", reader, whole=True)
     async with world.store.holding("get", coming):
         assert sorted(world.store.calls) == ["get"] * 3 + ["of_user"]
     assert world.delivery.cursors("c").keys() == {chat.id for chat in chats}

@@ -16,6 +16,7 @@ from cometd_chat.chat import (
     ChatApplication,
     Customers,
     Presence,
+    Readers,
     Sessions,
     TokenAuth,
     make_agent_token,
@@ -105,14 +106,17 @@ class World:
         self.delivery = Delivery(seam, mailboxes)
         self.presence = Presence(seam, self.clock, self.live)
         sessions = Sessions(seam)
+        self.readers = Readers(
+            seam, self.delivery, self.presence, self.clock, self.live
+        )
         self.customers = Customers(
-            seam, sessions, self.delivery, self.presence, self.clock, self.live
+            seam, sessions, self.readers, self.presence, self.clock, self.live
         )
         self.agents = Agents(seam, sessions, self.delivery, self.clock, self.live)
         self.server = bayeux.BayeuxServer(bayeux.Options(), new_id)
         auth = TokenAuth(self.live)
         self.application = ChatApplication(
-            self.customers,
+            self.readers,
             self.agents,
             self.delivery,
             bayeux.Broadcast(bayeux.Rules(), mailboxes),
@@ -160,7 +164,7 @@ class World:
             self.presence._leases,
             self.presence._owed,
             self.presence._dirty,
-            self.customers._readers,
+            self.readers._reads,
             self.agents._desks,
             self.agents._lists._followed,
         ]

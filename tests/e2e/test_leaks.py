@@ -258,7 +258,7 @@ def tables(chat: Chat) -> dict[str, int]:
         chat.mailboxes,
         chat.broadcast.subscriptions,
         chat.presence,
-        chat.customers,
+        chat.readers,
         chat.agents,
         *([cluster] if cluster else []),
     ]

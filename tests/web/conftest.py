@@ -97,7 +97,7 @@ class Inside(Watched):
             "tasks": len(endpoint._tasks),
             "sockets": len(self._chat.sockets),
             "readers": len(self._chat.delivery._readers),
-            "customers": len(self._chat.customers._readers),
+            "customers": len(self._chat.readers._reads),
         }
 
 
