@@ -13,12 +13,10 @@ from cometd_chat.config.options import (
     AgentOptions,
     AuthOptions,
     BayeuxOptions,
-    ChatOptions,
     FilesOptions,
     LimitOptions,
     LogOptions,
     ServerOptions,
-    ServiceOptions,
     StoreOptions,
 )
 from cometd_chat.config.pages import (
@@ -30,6 +28,7 @@ from cometd_chat.config.pages import (
 from cometd_chat.config.places import Network
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.resolve import Config
+from cometd_chat.config.service_options import ChatOptions, ServiceOptions
 from cometd_chat.config.table import Reload
 
 __all__ = [

@@ -17,7 +17,6 @@ from cometd_chat.config.kinds import (
     integer,
     names,
     size,
-    whole_seconds,
 )
 from cometd_chat.config.places import (
     BASE_PATH,
@@ -33,10 +32,8 @@ from cometd_chat.config.places import (
     URL,
     Network,
 )
-from cometd_chat.config.table import DAY, EVENTS, KIB, MIB, TYPING, Reload, option
+from cometd_chat.config.table import DAY, KIB, MIB, Reload, option
 
-_ONE_QUEUE = "there is one queue, without tenants"
-_V2 = "Chat API v2 is not there yet"
 _IMAGES = ("jpg", "jpeg", "png", "gif", "webp", "heic")
 _TYPES = (*_IMAGES, "pdf", "txt", "csv", "mp3", "m4a", "mp4", "mov", "zip")
 
@@ -492,127 +489,4 @@ class LogOptions:
         "auto",
         "Form of a line; auto is text on a terminal and json elsewhere.",
         reload=Reload.RESTART,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatOptions:
-    """All chats, or those of one service."""
-
-    default_chat_endpoint: str = option(
-        TEXT,
-        "Environment:default",
-        "Endpoint (tenant:name) of chats whose service names none.",
-        reload=Reload.NEW_SESSIONS,
-        useless=_ONE_QUEUE,
-    )
-    enable_fast_chat_transcript_refresh: bool = option(
-        BOOLEAN,
-        False,
-        "Gives the entries of a v1 transcript their Index.",
-        name="enable-fast-chat-transcript-refresh",
-    )
-    enable_notification_mode: bool = option(
-        BOOLEAN,
-        False,
-        "Opens Chat API v2 over CometD.",
-        reload=Reload.RESTART,
-        only="chat",
-        useless=_V2,
-    )
-    push_notification_include_payload: bool = option(
-        BOOLEAN,
-        False,
-        "Puts the content of the entry into customhttp pushes of v2 chats.",
-        useless=_V2,
-    )
-    push_notification_to_active_client: bool = option(
-        BOOLEAN,
-        False,
-        "Sends pushes to customers who are present, too.",
-        useless=_V2,
-    )
-    flex_disconnect_timeout: int = option(
-        whole_seconds(1, 1_728_000),
-        45,
-        "Silence after which a customer who polls by REST counts as absent.",
-        name="flex-disconnect-timeout",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceOptions:
-    """One service of Chat API v1, under the names of GMS."""
-
-    client_timeout_notification: int = option(
-        whole_seconds(0, DAY),
-        90,
-        "Time between the first entry an absent customer misses and the push; "
-        "0 is at once.",
-        name="_client_timeout_notification",
-        example="30",
-    )
-    client_timeout_notification_message: str = option(
-        TEXT,
-        "New message from Agent",
-        "Text of the push.",
-        name="_client_timeout_notification_message",
-        example="You have a message",
-    )
-    client_timeout_notification_title: str = option(
-        TEXT,
-        "",
-        "Title of the push; those of the provider win.",
-        name="_client_timeout_notification_title",
-        example="Shop",
-    )
-    push: bool = option(
-        BOOLEAN,
-        True,
-        "Whether absent customers get pushes. What comes while it is off is never "
-        "pushed.",
-        example="off",
-    )
-    agent_timeout_notification_message: str = option(
-        TEXT,
-        "customer is not online",
-        "Text that tells agents the customer went away; empty tells nothing.",
-        name="_agent_timeout_notification_message",
-    )
-    filtering_chat_events: tuple[str, ...] = option(
-        names("event", *EVENTS),
-        TYPING,
-        "Events that cause no push; the default is filtering_chat_events of [push].",
-        name="_filtering_chat_events",
-        example="Notice.TypingStarted, Notice.TypingStopped, Notice.Custom",
-    )
-    chat_400_response_on_disconnected: bool = option(
-        BOOLEAN,
-        False,
-        "Answers requests for a chat that has ended with status 400.",
-        name="_chat_400_response_on_disconnected",
-    )
-    chat_endpoint: str = option(
-        TEXT,
-        "gms_builtin",
-        "Endpoint (tenant:name) of the service's chats; gms_builtin is "
-        "default_chat_endpoint.",
-        reload=Reload.NEW_SESSIONS,
-        name="_chat_endpoint",
-        useless=_ONE_QUEUE,
-    )
-    provider_name: str = option(
-        TEXT,
-        "",
-        "Push provider of the service; empty is defaultProvider.",
-        name="_provider_name",
-        example="company",
-    )
-    ttl: int = option(
-        whole_seconds(1, 365 * DAY),
-        DAY,
-        "Life of a service without a chat.",
-        reload=Reload.NEW_SESSIONS,
-        name="_ttl",
-        useless="[store] new_retention says it for all services",
     )

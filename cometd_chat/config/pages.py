@@ -5,10 +5,10 @@ from textwrap import fill
 
 from cometd_chat.config.check import NOWHERE, Origins
 from cometd_chat.config.live import effective
-from cometd_chat.config.options import ServiceOptions
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
 from cometd_chat.config.resolve import Config
 from cometd_chat.config.sections import FIXED, SECTIONS, Section, section_of
+from cometd_chat.config.service_options import ServiceOptions
 from cometd_chat.config.table import Option, rows
 
 INTRODUCTION = """\

@@ -15,12 +15,10 @@ from cometd_chat.config.options import (
     AgentOptions,
     AuthOptions,
     BayeuxOptions,
-    ChatOptions,
     FilesOptions,
     LimitOptions,
     LogOptions,
     ServerOptions,
-    ServiceOptions,
     StoreOptions,
 )
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
@@ -31,6 +29,7 @@ from cometd_chat.config.sections import (
     provider_chain,
     service_chain,
 )
+from cometd_chat.config.service_options import ChatOptions, ServiceOptions
 
 T = TypeVar("T")
 

@@ -11,15 +11,14 @@ from cometd_chat.config.options import (
     AgentOptions,
     AuthOptions,
     BayeuxOptions,
-    ChatOptions,
     FilesOptions,
     LimitOptions,
     LogOptions,
     ServerOptions,
-    ServiceOptions,
     StoreOptions,
 )
 from cometd_chat.config.push_options import ProviderOptions, PushOptions
+from cometd_chat.config.service_options import ChatOptions, ServiceOptions
 from cometd_chat.config.table import Option, rows
 
 DEBUG = "debug."
