@@ -1,5 +1,4 @@
 """The part of the table of options that is about chats and their services."""
-# `option` is a dataclass field, which ruff cannot see
 
 from dataclasses import dataclass
 
