@@ -14,6 +14,7 @@ from cometd_chat.chat import (
     AuthHook,
     ChatApplication,
     Customers,
+    Desks,
     Files,
     Presence,
     Readers,
@@ -94,7 +95,8 @@ class Chat:
         self.customers = Customers(
             store, sessions, self.readers, self.presence, shared, live
         )
-        self.agents = Agents(store, sessions, self.delivery, shared, live)
+        self.desks = Desks(store, self.delivery, shared, live)
+        self.agents = Agents(store, sessions, self.desks, self.delivery, shared, live)
         self.server = bayeux.BayeuxServer(bayeux_options(config), new_id)
         self.application = ChatApplication(
             self.readers, self.agents, self.delivery, self.broadcast, auth, clock
@@ -159,7 +161,7 @@ class Chat:
         options = self.live.current.store
         servers = parse(options.url, options.user, options.password)
         self.readers.follow()
-        self.agents.follow()
+        self.desks.follow()
         async with joined(
             servers,
             options.prefix,
@@ -266,7 +268,7 @@ class Chat:
 
     async def close(self) -> None:
         """Finish what was accepted."""
-        await self.agents.close()
+        await self.desks.close()
         try:
             await self.presence.flush()
         except StoreError:

@@ -3,6 +3,7 @@
 from .agents import Agents
 from .application import ChatApplication
 from .customers import Customers, Transcript, is_id, new_id
+from .desks import Desks
 from .file_names import NotAllowedError
 from .files import Announcement, Files, Party
 from .identity import (
@@ -27,6 +28,7 @@ __all__ = [
     "ChatApplication",
     "Customer",
     "Customers",
+    "Desks",
     "Files",
     "IdentityError",
     "NotAllowedError",

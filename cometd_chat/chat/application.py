@@ -30,8 +30,8 @@ from cometd_chat.delivery import Cursor, Delivery, Mark
 from cometd_chat.gms.values import LARGEST_POSITION, read_position
 from cometd_chat.store import SessionNotFoundError, StoreError
 
-from .agents import CHANNEL as AGENTS_CHANNEL
 from .agents import Agents
+from .desks import CHANNEL as AGENTS_CHANNEL
 from .identity import Agent, AuthHook, Customer, IdentityError
 from .luggage import Luggage, Published
 from .readers import Goodbye, Readers
@@ -68,6 +68,7 @@ class ChatApplication:
     ) -> None:
         self._readers = readers
         self._agents = agents
+        self._desks = agents.desks
         self._delivery = delivery
         self.relay: Relay | None = None
         self._broadcast = broadcast
@@ -108,7 +109,7 @@ class ChatApplication:
     async def resume(self, old: Client, new: Client, position: object) -> None:
         self._broadcast.move(old.id, new.id)
         if not isinstance(old.identity, Customer):
-            self._agents.resume(old.id, new.id)
+            self._desks.resume(old.id, new.id)
             return
         new.identity = old.identity
         try:
@@ -184,7 +185,7 @@ class ChatApplication:
             agent=identity if isinstance(identity, Agent) else None,
             names=self._broadcast.subscriptions.names(client.id),
             reader=self._readers.pack(client.id) if customer else None,
-            desk=None if customer else self._agents.pack(client.id),
+            desk=None if customer else self._desks.pack(client.id),
             mail=self._delivery.pack_mail(client.id, now) if whole else None,
             marks={n: mark.pack() for n, mark in _marks(client) if whole},
         )
@@ -196,7 +197,7 @@ class ChatApplication:
             self._broadcast.subscriptions.names(client.id),
             frozenset(self._delivery.cursors(client.id)),
             self._readers.reads(client.id),
-            self._agents.wants(client.id),
+            self._desks.wants(client.id),
         )
 
     def confirmed(self, client: Client) -> Hashable:
@@ -236,7 +237,7 @@ class ChatApplication:
             user = luggage.customer.user
             await self._readers.unpack(client.id, user, luggage.reader, whole=whole)
         if luggage.agent and luggage.desk:
-            await self._agents.unpack(
+            await self._desks.unpack(
                 client.id, luggage.agent, luggage.desk, whole=whole
             )
 
@@ -247,7 +248,7 @@ class ChatApplication:
     def part(self, client: Client) -> None:
         """Forget a client that goes on at another node, without any sign of it."""
         self._readers.deafen(client.id)
-        self._agents.forget(client.id)
+        self._desks.forget(client.id)
         self._delivery.forget(client.id)
         self._broadcast.forget(client.id)
 
@@ -283,7 +284,7 @@ class ChatApplication:
 
     async def _leave(self, client: Client, message: Message | None) -> None:
         if not isinstance(client.identity, Customer):
-            self._agents.forget(client.id)
+            self._desks.forget(client.id)
             return
         if message is not None:
             await self._say_goodbye(client, _goodbye(message))

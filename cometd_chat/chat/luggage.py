@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from cometd_chat.bayeux import Ext, Mail
 
-from .agents import Desk
+from .desks import Desk
 from .identity import Agent, Customer
 from .readers import Reader
 

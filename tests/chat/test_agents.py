@@ -6,7 +6,7 @@ import pytest
 
 from cometd_chat.bayeux import RefusedError
 from cometd_chat.chat import Agent
-from cometd_chat.chat.agents import Desk
+from cometd_chat.chat.desks import Desk
 from cometd_chat.chat.lists import LATELY, Recent
 from cometd_chat.model import Leave, Profile, State
 from cometd_chat.store import Change
@@ -422,7 +422,7 @@ async def test_what_is_purged_while_a_list_is_read_is_forgotten(world: World):
         await world.store.purge(0, world.clock.now + 1)
         await world.told()
     await world.told()
-    assert not world.agents._lists._followed[agent.id].listed
+    assert not world.desks._lists._followed[agent.id].listed
 
 
 async def test_what_changes_while_a_list_moves_comes_behind_it(world: World):
@@ -432,7 +432,7 @@ async def test_what_changes_while_a_list_moves_comes_behind_it(world: World):
     await agent.hear()
     packed = away(world, agent)
     identity = agent.client.identity
-    coming = world.agents.unpack(agent.id, identity, packed, whole=False)
+    coming = world.desks.unpack(agent.id, identity, packed, whole=False)
     async with world.store.holding("get", coming):
         await world.customers.end(session)
         await world.told()
@@ -467,7 +467,7 @@ async def test_a_change_that_no_list_shows_is_not_told(world: World):
     agent = await desk(world)
     await agent.do("listChats")
     await agent.hear()
-    world.agents._changed(Change(session_id=session.id, altered=True))
+    world.desks._changed(Change(session_id=session.id, altered=True))
     assert listed(await agent.hear()) == []
 
 
@@ -482,7 +482,7 @@ def test_what_changed_long_ago_is_forgotten_though_nothing_changes():
 async def test_a_list_that_comes_from_another_node_reads_what_changed_once(
     world: World,
 ):
-    world.agents.follow()
+    world.desks.follow()
     first, second = await desk(world), await desk(world, "bob")
     for agent in (first, second):
         await agent.do("listChats")
@@ -492,13 +492,13 @@ async def test_a_list_that_comes_from_another_node_reads_what_changed_once(
     for agent, desk_of in packed:
         world.store.calls.clear()
         identity = agent.client.identity
-        await world.agents.unpack(agent.id, identity, desk_of, whole=True)
+        await world.desks.unpack(agent.id, identity, desk_of, whole=True)
         assert listed(await agent.hear()) == [[(session.id, "waiting")]]
         assert world.store.calls.count("get") == (1 if agent is first else 0)
 
 
 async def test_what_changes_while_it_is_read_is_read_again(world: World):
-    world.agents.follow()
+    world.desks.follow()
     agent = await desk(world)
     await agent.do("listChats")
     packed = away(world, agent)
@@ -506,7 +506,7 @@ async def test_what_changes_while_it_is_read_is_read_again(world: World):
 
     async def come() -> None:
         identity = agent.client.identity
-        await world.agents.unpack(agent.id, identity, packed, whole=True)
+        await world.desks.unpack(agent.id, identity, packed, whole=True)
 
     async with world.store.holding("get", come()):
         away(world, agent)
@@ -518,8 +518,8 @@ async def test_what_changes_while_it_is_read_is_read_again(world: World):
 
 def away(world: World, agent: Somebody) -> Desk:
     """Let the agent's client leave for another node."""
-    packed = world.agents.pack(agent.id)
-    world.agents.forget(agent.id)
+    packed = world.desks.pack(agent.id)
+    world.desks.forget(agent.id)
     return packed
 
 
@@ -545,7 +545,7 @@ async def test_a_list_may_be_of_one_service(world: World):
 async def test_a_foreign_service_is_refused_and_keeps_the_former_list(world: World):
     agent = await desk(world, services=["sales"])
     assert "404" in await refusal(agent.do("listChats", service="other"))
-    assert not world.agents._lists.wanted
+    assert not world.desks._lists.wanted
 
 
 async def test_a_list_remembers_nothing_of_chats_that_are_purged(world: World):
@@ -554,10 +554,10 @@ async def test_a_list_remembers_nothing_of_chats_that_are_purged(world: World):
     session = await world.chat()
     await world.customers.end(session)
     await world.told()
-    assert world.agents._lists._followed[agent.id].listed
+    assert world.desks._lists._followed[agent.id].listed
     await world.store.purge(0, world.clock.now + 1)
     await world.told()
-    assert not world.agents._lists._followed[agent.id].listed
+    assert not world.desks._lists._followed[agent.id].listed
 
 
 async def test_a_purge_takes_no_news_of_other_chats_away(world: World):

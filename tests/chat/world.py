@@ -15,6 +15,7 @@ from cometd_chat.chat import (
     Agents,
     ChatApplication,
     Customers,
+    Desks,
     Presence,
     Readers,
     Sessions,
@@ -112,7 +113,10 @@ class World:
         self.customers = Customers(
             seam, sessions, self.readers, self.presence, self.clock, self.live
         )
-        self.agents = Agents(seam, sessions, self.delivery, self.clock, self.live)
+        self.desks = Desks(seam, self.delivery, self.clock, self.live)
+        self.agents = Agents(
+            seam, sessions, self.desks, self.delivery, self.clock, self.live
+        )
         self.server = bayeux.BayeuxServer(bayeux.Options(), new_id)
         auth = TokenAuth(self.live)
         self.application = ChatApplication(
@@ -134,7 +138,7 @@ class World:
 
     async def told(self) -> None:
         """Wait until agents were told of all that happened until now."""
-        await self.agents.close()
+        await self.desks.close()
 
     async def session(self, session: Session) -> Session:
         return await self.store.get(session.id)
@@ -165,8 +169,8 @@ class World:
             self.presence._owed,
             self.presence._dirty,
             self.readers._reads,
-            self.agents._desks,
-            self.agents._lists._followed,
+            self.desks._desks,
+            self.desks._lists._followed,
         ]
 
 

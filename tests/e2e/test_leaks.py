@@ -259,7 +259,7 @@ def tables(chat: Chat) -> dict[str, int]:
         chat.broadcast.subscriptions,
         chat.presence,
         chat.readers,
-        chat.agents,
+        chat.desks,
         *([cluster] if cluster else []),
     ]
     return {
