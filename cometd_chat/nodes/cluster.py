@@ -11,7 +11,7 @@ tells who has the client, and it depends on the request what happens:
   and reads on after what the store knows it to have.
 
 A node that was away (stopped, cut off) may have lost clients without knowing. It hears
-its own signs of life (`Hub.in_touch`): where they were missing, each client is looked
+its own signs of life (`Pulse.in_touch`): where they were missing, each client is looked
 up in the directory before anything is done for it. A node that is deaf, while the
 others hear it, leaves its clients to them and serves none until it hears again.
 """
@@ -93,7 +93,7 @@ class Cluster:
     @property
     def deaf(self) -> bool:
         """See `Elsewhere.deaf`."""
-        return self._hub.deaf
+        return self._hub.pulse.deaf
 
     async def silent(self, client: bayeux.Client) -> None:
         """See `Elsewhere.silent`."""

@@ -106,7 +106,11 @@ class Custody:
     def certain(self, client_id: str) -> bool:
         """Tell whether the client is certainly here."""
         owned = self._owned.get(client_id)
-        return owned is not None and self._hub.in_touch and owned.at >= self._hub.since
+        return (
+            owned is not None
+            and self._hub.pulse.in_touch
+            and owned.at >= self._hub.pulse.since
+        )
 
     async def verify(self, client: bayeux.Client) -> bool:
         """Tell whether the client is this node's still, and write its record; forget it

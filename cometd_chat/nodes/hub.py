@@ -3,9 +3,9 @@
 Redis's channels carry both: one channel for each node, one for all. They promise
 nothing, so that a call that is not answered in time fails, and whoever called does
 without. Every node tells all, itself included, that it is there: who hears its own
-word is *in touch*, who is not heard for `SILENCE` counts as gone. Who does not hear
-what it tells, though Redis takes it and others hear, is *deaf*: it says so, and leaves
-its work to them.
+word is *in touch*, who is not heard for a while counts as gone (`Pulse`). Who does not
+hear what it tells, though Redis takes it and others hear, is *deaf*: it says so, and
+leaves its work to them.
 
 A line that breaks loses what was on its way. Who listens anew says so, and calls to
 and from him that have no answer yet are made again: a repeat is known by its number,
@@ -17,7 +17,6 @@ same order for those of one sender.
 
 import asyncio
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -38,22 +37,10 @@ from cometd_chat.store.redis_link import (
 )
 from cometd_chat.store.redis_servers import Router
 
+from .pulse import IN_TOUCH, Pulse
+
 BEAT = 0.25
 """Seconds between two signs of life."""
-
-SILENCE = 1.0
-"""Seconds after which a node that is not heard of counts as gone."""
-
-IN_TOUCH = 0.75
-"""Seconds after which a node that does not hear itself doubts: less than `SILENCE`,
-for others may have taken its clients over by then."""
-
-DEAF = 1.5
-"""Seconds after which a node that does not hear what it tells, though Redis takes it,
-leaves its clients to the others, if there are any who hear: they cannot ask it."""
-
-FORGOTTEN = 60.0
-"""Seconds after which the name of a node that is gone is forgotten."""
 
 PATIENCE = 2.0
 """Seconds within which a node that is there has to answer a call."""
@@ -142,24 +129,18 @@ class Hub:
         self._all = f"{keys.layout}:nodes"
         self._hearing = f"{self._all}:hear"
         self._loop = asyncio.get_running_loop()
-        self._now = clock.monotonic
+        self.pulse = Pulse(node, clock)
         self._handlers: dict[str, Handler] = {}
         self._listeners: dict[str, Listener] = {}
-        self._heard: dict[str, float] = {}
         self._calls: dict[int, _Call] = {}
         self._seen: OrderedDict[tuple[str, int], bytes | None] = OrderedDict()
         self._work: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._link: Link | None = None
         self._number = 0
-        self._line_at = 0.0
-        self._unheard: float | None = None
-        self._others_hear = False
         self._retreat: asyncio.Task[None] | None = None
         self.when_deaf: Retreat | None = None
         """Called while this node is deaf, again and again."""
-        self.since = 0.0
-        """Since when this node has been in touch without a break."""
         self._subscribed = asyncio.Event()
 
     def answer(self, name: str, handler: Handler) -> None:
@@ -194,36 +175,16 @@ class Hub:
         if self._link:
             self._link.abort()
 
-    @property
-    def in_touch(self) -> bool:
-        """Tell whether this node is sure that the others hear it."""
-        return self._now() - self._heard.get(self.node, -math.inf) < IN_TOUCH
-
-    @property
-    def deaf(self) -> bool:
-        """Tell whether others hear each other, and this node not even itself."""
-        return self._others_hear and self._unheard_for > DEAF
-
-    @property
-    def _unheard_for(self) -> float:
-        """Seconds for which Redis has taken what this node tells, in vain."""
-        return 0.0 if self._unheard is None else self._now() - self._unheard
-
-    def alive(self, node: str) -> bool:
-        """Tell whether that node may be there.
-
-        A node that was away itself has heard nobody, and must wait to know better.
-        """
-        if not self.in_touch:
-            return True
-        return self._now() - max(self._heard.get(node, 0.0), self.since) < SILENCE
-
     async def call(self, node: str, name: str, body: bytes) -> bytes:
         """Return the other node's answer.
 
         Raises: NoAnswerError; StoreUnavailableError when Redis does not take it.
         """
-        if self.deaf or not self.alive(node) or len(self._calls) >= MOST_CALLS:
+        if (
+            self.pulse.deaf
+            or not self.pulse.alive(node)
+            or len(self._calls) >= MOST_CALLS
+        ):
             raise NoAnswerError
         self._number += 1
         number, answer = self._number, self._loop.create_future()
@@ -297,7 +258,7 @@ class Hub:
                 avoid = await self._router.any_server(avoid=avoid)
                 login = self._router.servers.login
                 self._link = await Link.connect(avoid, login, heard=self._read)
-                self._line_at = self._now()
+                self.pulse.connected()
                 self._link.announce(("SUBSCRIBE", *channels))
                 await self._link.closed.wait()
             except (OSError, LostError, RefusedError, StoreUnavailableError):
@@ -305,15 +266,16 @@ class Hub:
             await asyncio.sleep(PAUSE)
 
     async def _beat(self) -> None:
+        pulse = self.pulse
         while True:
             with suppress(StoreError):
-                await self.tell(_DEAF if self.deaf else _BEAT, b"")
-                self._unheard = self._unheard or self._now()
+                await self.tell(_DEAF if pulse.deaf else _BEAT, b"")
+                pulse.told()
             self._retreat_if_deaf()
             for number, call in list(self._calls.items()):
-                if self.deaf or (self.in_touch and not self.alive(call.node)):
+                if pulse.deaf or (pulse.in_touch and not pulse.alive(call.node)):
                     self._fail(number)
-            self._forget_others()
+            pulse.forget_others()
             self._doubt_own_line()
             await asyncio.sleep(BEAT)
 
@@ -327,23 +289,18 @@ class Hub:
         note = ("SET", self._hearing, self.node, "PX", lifetime)
         while True:
             with suppress(StoreError):
-                if self.in_touch:
+                if self.pulse.in_touch:
                     await self._router.write(0, *note)
-                elif self._unheard_for > DEAF:
+                elif self.pulse.in_vain:
                     others = await self._router.read(0, "GET", self._hearing)
-                    self._others_hear = bool(others)
+                    self.pulse.others_hear = bool(others)
             await asyncio.sleep(BEAT)
 
     def _retreat_if_deaf(self) -> None:
         busy = self._retreat is not None and not self._retreat.done()
-        if self.deaf and self.when_deaf and not busy:
+        if self.pulse.deaf and self.when_deaf and not busy:
             self._retreat = asyncio.create_task(self.when_deaf())
             self._keep(self._retreat)
-
-    def _forget_others(self) -> None:
-        long_ago = self._now() - FORGOTTEN
-        for node in [n for n, at in self._heard.items() if at < long_ago]:
-            del self._heard[node]
 
     def _doubt_own_line(self) -> None:
         """Listen anew where this node's own word does not come back.
@@ -351,8 +308,7 @@ class Hub:
         Also where the subscription has no answer: a server that hangs may still take
         connections.
         """
-        last = max(self._heard.get(self.node, 0.0), self._line_at)
-        if self._now() - last > SILENCE and self._link:
+        if self._link and self.pulse.line_is_silent:
             self._link.abort()
 
     def _read(self, reply: Any) -> None:
@@ -360,9 +316,7 @@ class Hub:
             return
         kind, _, payload = reply
         if kind == b"subscribe" and payload == 2:
-            self._line_at = self._now()
-            # What was said before the line stood is lost: `since` begins anew.
-            self._heard.pop(self.node, None)
+            self.pulse.listening()
             self._subscribed.set()
             self._ask_again(self.node)
             self.hint(_ANEW, b"")
@@ -379,26 +333,17 @@ class Hub:
     def _heard_of(self, message: _Message) -> None:
         node, name = message.node, message.name
         if node == self.node or name == _BEAT:
-            self._note(node)
+            self.pulse.note(node)
         if not name:
             call = self._calls.get(message.number)
             if call is not None and not call.answer.done():
                 call.answer.set_result(message.body)
         elif name == _LEAVING or (name == _DEAF and node != self.node):
-            self._heard.pop(node, None)
+            self.pulse.gone(node)
         elif name == _ANEW and node != self.node:
             self._ask_again(node)
         elif name not in {_ANEW, _BEAT, _DEAF} and not self._repeated(message):
             self._pass_on(message)
-
-    def _note(self, node: str) -> None:
-        """Note a sign of life."""
-        now = self._now()
-        if node == self.node:
-            self._unheard, self._others_hear = None, False
-            if not self.in_touch:
-                self.since = now
-        self._heard[node] = now
 
     def _repeated(self, message: _Message) -> bool:
         """Tell whether this came before; a call that was answered is so again."""

@@ -6,7 +6,8 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.nodes.cluster import Cluster
-from cometd_chat.nodes.hub import BEAT, DEAF, PATIENCE, SILENCE
+from cometd_chat.nodes.hub import BEAT, PATIENCE
+from cometd_chat.nodes.pulse import DEAF, SILENCE
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, UnexpectedStatusError
 from tests.web.conftest import until

@@ -12,11 +12,11 @@ from cometd_chat.nodes.hub import (
     BEAT,
     MOST_BYTES,
     PATIENCE,
-    SILENCE,
     Asked,
     Hub,
     NoAnswerError,
 )
+from cometd_chat.nodes.pulse import SILENCE
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_link import Address
 from cometd_chat.store.redis_servers import Router
@@ -39,7 +39,7 @@ async def hubs(redis: RedisServer) -> AsyncIterator[list[Hub]]:
     made = [Hub(router, keys, name, SystemClock()) for name in ("a", "b")]
     for hub in made:
         await hub.start()
-    await until(lambda: all(hub.in_touch for hub in made))
+    await until(lambda: all(hub.pulse.in_touch for hub in made))
     yield made
     for hub in made:
         await hub.close()
@@ -60,9 +60,9 @@ async def test_a_call_is_answered(hubs: list[Hub]) -> None:
 
 async def test_a_node_that_has_left_fails_calls_at_once(hubs: list[Hub]) -> None:
     a, b = hubs
-    await until(lambda: a.alive("b"))
+    await until(lambda: a.pulse.alive("b"))
     await b.close()
-    await until(lambda: not a.alive("b"))
+    await until(lambda: not a.pulse.alive("b"))
     with pytest.raises(NoAnswerError):
         await a.call("b", "double", b"")
 
@@ -125,9 +125,9 @@ async def test_a_call_outlives_the_line_of_either_side(
 async def test_a_line_that_broke_ends_what_was_certain(hubs: list[Hub]) -> None:
     a = hubs[0]
     assert a._link is not None
-    before = a.since
+    before = a.pulse.since
     a._link.abort()
-    await until(lambda: a.in_touch and a.since > before)
+    await until(lambda: a.pulse.in_touch and a.pulse.since > before)
 
 
 async def test_all_hear_what_is_told_in_order(hubs: list[Hub]) -> None:
@@ -153,15 +153,17 @@ async def test_a_deaf_node_asks_nobody_is_not_asked_and_hears_again(
         for hub in (a, b):
             hub.answer("echo", echo)
             await hub.start()
-        await until(lambda: a.alive("b") and b.in_touch and a.in_touch)
+        await until(
+            lambda: a.pulse.alive("b") and b.pulse.in_touch and a.pulse.in_touch
+        )
         line.deaf = True
-        await until(lambda: a.deaf and not b.alive("a"))
+        await until(lambda: a.pulse.deaf and not b.pulse.alive("a"))
         for caller, other in ((a, "b"), (b, "a")):
             async with asyncio.timeout(PATIENCE / 4):
                 with pytest.raises(NoAnswerError):
                     await caller.call(other, "echo", b"x")
         line.deaf = False
-        await until(lambda: a.in_touch and not a.deaf)
+        await until(lambda: a.pulse.in_touch and not a.pulse.deaf)
         await asyncio.sleep(2 * BEAT)
         assert await a.call("b", "echo", b"x") == b"x"
         assert await b.call("a", "echo", b"y") == b"y"
@@ -187,7 +189,7 @@ async def test_a_server_that_never_answers_a_subscription_is_left(
         router = FirstFirst(both, 100, None)
         hub = Hub(router, Keys(next(_prefixes)), "a", SystemClock())
         await hub.start()
-        await until(lambda: hub.in_touch)
+        await until(lambda: hub.pulse.in_touch)
         await hub.close()
         await router.close()
 
@@ -207,15 +209,17 @@ async def test_in_a_cluster_no_primary_is_missed(tmp_path: Path) -> None:
         for hub in (a, b):
             hub.answer("echo", echo)
             await hub.start()
-        await until(lambda: a.alive("b") and b.alive("a") and a.in_touch)
+        await until(
+            lambda: a.pulse.alive("b") and b.pulse.alive("a") and a.pulse.in_touch
+        )
         first = await routers[0].primaries()
         fallen = next(s for s in servers if s.address == first[0])
         await asyncio.to_thread(fallen.kill)
         await asyncio.sleep(SILENCE)
         end = clock.monotonic() + SILENCE
         while clock.monotonic() < end:
-            assert a.alive("b")
-            assert b.alive("a")
+            assert a.pulse.alive("b")
+            assert b.pulse.alive("a")
             assert await a.call("b", "echo", b"x") == b"x"
             await asyncio.sleep(BEAT)
         for hub in (a, b):
