@@ -32,7 +32,7 @@ from . import parcel as forms
 from .custody import PAUSE, Custody, Here
 from .directory import BURIED, PARKED, Directory
 from .errands import ErrandExchange, answer_with, errand_of
-from .hub import Asked, Hub, NoAnswerError
+from .hub import WORK, Asked, Hub, LateError, NoAnswerError
 from .moves import SEARCH, Moves
 from .parcel import to_bytes
 
@@ -45,7 +45,7 @@ TRIES = 3
 UNAVAILABLE = 503
 """Status of a request whose client cannot be looked up: another try may succeed."""
 
-_TAKEN, _NOT_HERE = b"taken", b""
+_TAKEN, _NOT_HERE, _REFUSED = b"taken", b"", b"refused"
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +187,8 @@ class Cluster:
         if that node does not answer.
 
         One that was let go is on its way to where it polls, in all likelihood.
+
+        Raises: StoreUnavailableError where that node is there and may have done it.
         """
         now = self._now()
         end, soon = now + SEARCH, now + SOON
@@ -196,7 +198,7 @@ class Cluster:
                 break
             if place.owner != PARKED:
                 try:
-                    answer = await self._hub.call(place.owner, "serve", errand)
+                    answer = await self._serve_there(place.owner, errand)
                 except NoAnswerError:
                     return None
                 if answer:
@@ -205,6 +207,15 @@ class Cluster:
                 break
             await asyncio.sleep(PAUSE)
         return b""
+
+    async def _serve_there(self, node: str, errand: bytes) -> bytes:
+        try:
+            answer = await self._hub.call(node, "serve", errand, WORK)
+        except LateError:
+            answer = _REFUSED
+        if answer == _REFUSED:  # to try again here might do it twice
+            raise StoreUnavailableError("a node did not serve a client of its own")
+        return answer
 
     # -- what other nodes say -------------------------------------------------------
 
@@ -221,7 +232,7 @@ class Cluster:
         with custody.at_work(client.id):
             messages = forms.to_messages(errand.messages)
             await self._endpoint.serve_here(exchange, messages, errand.peer)
-        return exchange.response
+        return exchange.response or _REFUSED
 
     async def _take_delivery(self, asked: Asked) -> bytes:
         delivery = forms.to_delivery(asked.body)

@@ -13,7 +13,8 @@ from .parcel import Errand
 
 
 class ErrandExchange(Exchange):
-    """A request that came from another node; `response` goes back there."""
+    """A request that came from another node; `response` goes back there, and is empty
+    if the request is refused."""
 
     def __init__(self) -> None:
         super().__init__(object())
@@ -31,7 +32,7 @@ class ErrandExchange(Exchange):
         """Leave it to the node that has the request: it knows when it came."""
 
     def refuse(self, status: int) -> None:
-        """Do nothing: there is no poll in it that could be displaced."""
+        """Leave the response empty."""
 
     def send(self, messages: Sequence[bayeux.Reply | Raw]) -> None:
         self.response = bayeux.encode(messages)

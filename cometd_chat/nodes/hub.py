@@ -37,13 +37,17 @@ from cometd_chat.store.redis_link import (
 )
 from cometd_chat.store.redis_servers import Router
 
-from .pulse import IN_TOUCH, Pulse
+from .pulse import IN_TOUCH, SILENCE, Pulse
 
 BEAT = 0.25
 """Seconds between two signs of life."""
 
 PATIENCE = 2.0
 """Seconds within which a node that is there has to answer a call."""
+
+WORK = 8.0
+"""Seconds within which it has to answer one for which it works for a client: longer
+than a call to Redis is tried again, less than clients wait."""
 
 PAUSE = 0.1
 """Seconds before a subscription that was lost is made again."""
@@ -93,6 +97,10 @@ class NoAnswerError(Exception):
     """The other node did not answer in time, or is gone."""
 
 
+class LateError(NoAnswerError):
+    """It did not answer in time, and is there: it may still do what it was asked."""
+
+
 class _Message(msgspec.Struct, array_like=True, frozen=True):
     """`name` is empty for an answer, whose number is that of the call."""
 
@@ -104,10 +112,15 @@ class _Message(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call that waits for its answer; `message` is what was sent to the node."""
+    """A call that waits for its answer; `message` is what was sent to the node.
+
+    `begun` and `end` (monotonic seconds): a node that is there may answer until then.
+    """
 
     node: str
     message: bytes
+    begun: float
+    end: float
     answer: "asyncio.Future[bytes]"
 
 
@@ -129,6 +142,7 @@ class Hub:
         self._all = f"{keys.layout}:nodes"
         self._hearing = f"{self._all}:hear"
         self._loop = asyncio.get_running_loop()
+        self._now = clock.monotonic
         self.pulse = Pulse(node, clock)
         self._handlers: dict[str, Handler] = {}
         self._listeners: dict[str, Listener] = {}
@@ -175,10 +189,13 @@ class Hub:
         if self._link:
             self._link.abort()
 
-    async def call(self, node: str, name: str, body: bytes) -> bytes:
-        """Return the other node's answer.
+    async def call(
+        self, node: str, name: str, body: bytes, patience: float = PATIENCE
+    ) -> bytes:
+        """Return the other node's answer; one that is there has `patience` seconds.
 
-        Raises: NoAnswerError; StoreUnavailableError when Redis does not take it.
+        Raises: NoAnswerError, which is a LateError if the node is there;
+        StoreUnavailableError when Redis does not take it.
         """
         if (
             self.pulse.deaf
@@ -189,8 +206,9 @@ class Hub:
         self._number += 1
         number, answer = self._number, self._loop.create_future()
         message = self._message(number, name, body)
-        self._calls[number] = _Call(node, message, answer)
-        late = self._loop.call_later(PATIENCE, self._fail, number)
+        begun = self._now()
+        self._calls[number] = _Call(node, message, begun, begun + patience, answer)
+        late = self._loop.call_later(PATIENCE, self._look_after, number)
         try:
             await self._publish(self._channel(node), message)
             answered: bytes = await answer
@@ -224,10 +242,25 @@ class Hub:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    def _fail(self, number: int) -> None:
+    def _look_after(self, number: int) -> None:
+        """Give up a call whose time is over, or look again.
+
+        A node that was away itself has heard nobody, and must wait to know better.
+        """
         call = self._calls.get(number)
-        if call is not None and not call.answer.done():
-            call.answer.set_exception(NoAnswerError())
+        if call is None:
+            return
+        now, there = self._now(), self.pulse.in_touch and self.pulse.alive(call.node)
+        if there and now >= call.end:
+            self._fail(call, LateError())
+        elif not there and now >= call.begun + PATIENCE + SILENCE:
+            self._fail(call, NoAnswerError())
+        else:
+            self._loop.call_later(BEAT, self._look_after, number)
+
+    def _fail(self, call: _Call, why: NoAnswerError) -> None:
+        if not call.answer.done():
+            call.answer.set_exception(why)
 
     def _ask_again(self, node: str) -> None:
         """Make calls again that were lost, or their answers, with a node's line."""
@@ -272,9 +305,9 @@ class Hub:
                 await self.tell(_DEAF if pulse.deaf else _BEAT, b"")
                 pulse.told()
             self._retreat_if_deaf()
-            for number, call in list(self._calls.items()):
+            for call in list(self._calls.values()):
                 if pulse.deaf or (pulse.in_touch and not pulse.alive(call.node)):
-                    self._fail(number)
+                    self._fail(call, NoAnswerError())
             pulse.forget_others()
             self._doubt_own_line()
             await asyncio.sleep(BEAT)
@@ -380,7 +413,7 @@ class Hub:
         """Remember it as long as somebody may wait for it."""
         if call in self._seen:
             self._seen[call] = answer
-            self._loop.call_later(PATIENCE, self._forget_answer, call)
+            self._loop.call_later(WORK, self._forget_answer, call)
 
     def _forget_answer(self, call: tuple[str, int]) -> None:
         if call in self._seen:

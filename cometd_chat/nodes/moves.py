@@ -28,11 +28,15 @@ from .directory import (
     Handover,
     Place,
 )
-from .hub import Asked, Hub, NoAnswerError, Reply
+from .hub import Asked, Hub, LateError, NoAnswerError, Reply
 from .parcel import Want, to_bytes
 
 SEARCH = 5.0
 """Seconds for which a client is looked for while it changes hands."""
+
+OVERDUE = 4.0
+"""Seconds after which a client is taken from a node that is there, and does not let it
+go: what waits for it there is lost."""
 
 PARKING = 30.0
 """Seconds for which a client that Redis does not take is kept, and offered again."""
@@ -132,7 +136,8 @@ class Moves:
         self, client_id: str, place: Place | None, *, resumed: bool, gently: bool
     ) -> None:
         """Claim the client at this place, or where it is found then."""
-        end = self._now() + SEARCH
+        begun = self._now()
+        end, overdue = begun + SEARCH, begun + OVERDUE
         while self._now() < end:
             here = self._server.client(client_id) is not None
             if place is None or place.owner == BURIED or here:
@@ -140,7 +145,7 @@ class Moves:
             if gently and place.owner not in {PARKED, self._hub.node}:
                 return
             asked = self._now()
-            if claimed := await self._claim(client_id, place, resumed=resumed):
+            if claimed := await self._claim(client_id, place, overdue, resumed=resumed):
                 await self._install(client_id, claimed, asked)
                 return
             await asyncio.sleep(PAUSE)
@@ -149,29 +154,38 @@ class Moves:
         raise StoreUnavailableError("a client did not come in time")
 
     async def _claim(
-        self, client_id: str, place: Place, *, resumed: bool
+        self, client_id: str, place: Place, overdue: float, *, resumed: bool
     ) -> Claimed | None:
+        """Get the client from where it is; None if it is not to be had yet.
+
+        A node that is there has until `overdue`, for its client takes along what waits.
+        """
         claim = self._directory.claim
         if client_id in self._leaving:
             return None
         if place.owner in {PARKED, self._hub.node}:
             return await claim(client_id, place.number)
         want = to_bytes(Want(client_id=client_id, number=place.number, resumed=resumed))
-        try:
-            answer = await self._hub.call(place.owner, "want", want)
-        except NoAnswerError:
-            answer = _NOT_HERE
+        answer = await self._ask_for(place.owner, want)
         if answer.startswith(_GIVEN):
             parcel = answer.removeprefix(_GIVEN)
             if parcel:
                 return Claimed(place.number + 1, b"", parcel)
             return await claim(client_id, place.number + 1)
-        if answer == _LATER:
+        if answer == _LATER and self._now() < overdue:
             return None
         claimed = await claim(client_id, place.number)
         if claimed is not None:
             self._hub.hint("taken", want)
         return claimed
+
+    async def _ask_for(self, node: str, want: bytes) -> bytes:
+        try:
+            return await self._hub.call(node, "want", want)
+        except LateError:
+            return _LATER
+        except NoAnswerError:
+            return _NOT_HERE
 
     async def _install(self, client_id: str, claimed: Claimed, asked: float) -> None:
         """Go on with a client that was certainly this node's after `asked`."""
