@@ -92,8 +92,14 @@ class CometdEndpoint:
         self, exchange: Exchange, items: Sequence[Item], peer: bayeux.Peer
     ) -> None:
         """Serve messages of clients that are on this node, if anywhere."""
-        for item in items:
-            decision = self._decide(item, peer, alone=len(items) == 1)
+        alone = len(items) == 1 and not exchange.replies
+        here = "" if alone else self._local(items)
+        for at, item in enumerate(items):
+            if here and self._server.client(here) is None:
+                # It polled at another node while its messages before were carried out.
+                await self._serve_rest(exchange, items[at:], peer)
+                return
+            decision = self._decide(item, peer, alone=alone)
             if isinstance(decision, bayeux.Connect):
                 exchange.hold(decision)
             else:
@@ -105,6 +111,20 @@ class CometdEndpoint:
             self._finish(exchange, [])
         elif (work := self._connect(exchange, exchange.connect)) is not None:
             await work
+
+    def _local(self, items: Sequence[Item]) -> str:
+        """Return the client that speaks in a batch, if it may go to another node."""
+        if self.elsewhere is None:
+            return ""
+        names = (i.client_id for i in items if isinstance(i, bayeux.Message))
+        client_id = next(filter(None, names), "")
+        return "" if self._server.client(client_id) is None else client_id
+
+    async def _serve_rest(
+        self, exchange: Exchange, items: Sequence[Item], peer: bayeux.Peer
+    ) -> None:
+        if self.elsewhere is not None:
+            await self.elsewhere.serve(exchange, items, peer)
 
     def _serve_one(
         self, exchange: Exchange, item: Item, peer: bayeux.Peer

@@ -81,3 +81,20 @@ async def test_what_another_node_takes_long_for_is_done_once(pair: Pair) -> None
         while [event["data"] for event in reader.events][-1:] != ["then"]:
             await reader.connect()
         assert [event["data"] for event in reader.events] == ["once", "then"]
+
+
+async def test_a_batch_goes_on_where_its_client_has_gone_meanwhile(pair: Pair) -> None:
+    first, second = pair.nodes
+    async with BayeuxClient(f"{first.url}/cometd") as client:
+        await client.handshake()
+        await client.connect(advice={"timeout": 0})
+        slow = Slow(first)
+        batch = [client.message(NEWS, data=n) for n in range(3)]
+        publishing = asyncio.create_task(client.post(batch))
+        await until(lambda: slow.begun)
+        client.url = f"{second.url}/cometd"
+        assert (await client.connect(advice={"timeout": 0}))["successful"]
+        assert not publishing.done()
+        replies = await publishing
+        assert [reply["successful"] for reply in replies] == [True] * 3, replies
+        assert [reply["id"] for reply in replies] == [m["id"] for m in batch]
