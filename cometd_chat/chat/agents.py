@@ -109,11 +109,12 @@ class Agents:
         if isinstance(operation, v2.ListChats):
             await self.desks.show_list(client_id, agent, operation)
             return
+        asked = self._clock.monotonic()
         session = await self._session(agent, operation)
         if not agent.serves(session.service):
             raise SessionNotFoundError
         if isinstance(operation, _Part):
-            await self._take_part(client_id, agent, operation, session)
+            await self._take_part(client_id, agent, operation, session, asked)
         else:
             await self._speak(client_id, agent, operation, session, message)
 
@@ -126,7 +127,12 @@ class Agents:
         return await self._store.get(operation.chat_id)
 
     async def _take_part(
-        self, client_id: str, agent: Agent, operation: _Part, session: Session
+        self,
+        client_id: str,
+        agent: Agent,
+        operation: _Part,
+        session: Session,
+        asked: float,
     ) -> None:
         match operation:
             case v2.AcceptChat():
@@ -134,7 +140,8 @@ class Agents:
             case v2.RequestNotifications(position=position):
                 if agent.role is not Role.SUPERVISOR:
                     _part_of(agent, session)
-                self.desks.attach(client_id, session, (position or 1) - 1, operation)
+                after = (position or 1) - 1
+                self.desks.attach(client_id, session, after, operation, asked)
             case v2.LeaveChat():
                 position = await self._leave(agent, session)
                 self._answer(client_id, session, operation, position)
@@ -158,8 +165,9 @@ class Agents:
             agent_id=agent.id, role=agent.role, nickname=agent.nickname, alone=True
         )
         await self._store.append(session.id, [joined], transition=join)
+        asked = self._clock.monotonic()
         session = await self._store.get(session.id)
-        self.desks.attach(client_id, session, 0, operation)
+        self.desks.attach(client_id, session, 0, operation, asked)
 
     async def _leave(self, agent: Agent, session: Session) -> int:
         """Leave, unless he has left already, perhaps without hearing of it."""

@@ -33,11 +33,30 @@ class _Desk:
     """One client of an agent.
 
     `absences` holds what it was told of the customers of its chats: None for one who
-    is present, otherwise since when he is absent.
+    is present, otherwise since when he is absent. `asked` tells when the store was
+    asked for that, in monotonic seconds.
     """
 
     agent: Agent
     absences: dict[str, float | None] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
+
+    def learns(self, session: Session, asked: float) -> bool:
+        """Tell whether this is news of the chat's customer, and take it in.
+
+        What was asked for before is older, whenever it comes.
+        """
+        if asked < self.asked.get(session.id, asked):
+            return False
+        since = session.absent_since
+        former = self.absences.get(session.id, since)
+        self.absences[session.id], self.asked[session.id] = since, asked
+        return former != since
+
+    def drop(self, session_id: str) -> None:
+        """Forget a chat that is over, for this desk at least."""
+        self.absences.pop(session_id, None)
+        self.asked.pop(session_id, None)
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +129,7 @@ class Desks:
 
         Raises: StoreUnavailableError.
         """
+        asked = self._clock.monotonic()
         if desk.absences is not None:
             self._desks[client_id] = _Desk(agent, dict(desk.absences))
         sessions = await still_there(self._store, [r.session_id for r in desk.cursors])
@@ -118,7 +138,9 @@ class Desks:
                 at = reading if whole else reading.confirmed
                 self._delivery.unpack(client_id, session, _event, at)
         for session in sessions.values():
-            self._tell_presence(session)
+            self._tell_presence(session, asked)
+        # Others were told of these while this one could not be told.
+        self._look_at(self._lists.changed_since(asked) & sessions.keys())
         if desk.wanted is not None:
             told = self._dirty if whole else None
             await self._lists.unpack(client_id, agent, desk.wanted, told)
@@ -140,12 +162,21 @@ class Desks:
             await self._refreshing
 
     def attach(
-        self, client_id: str, session: Session, after: int, operation: v2.InChat
+        self,
+        client_id: str,
+        session: Session,
+        after: int,
+        operation: v2.InChat,
+        asked: float,
     ) -> None:
-        """Tell a client of a chat, with whatever follows position `after`."""
+        """Tell a client of a chat, with whatever follows position `after`.
+
+        `asked` (monotonic seconds): when the store was asked for the session.
+        """
         if (desk := self._desks.get(client_id)) is None:
             return  # it left while the store was asked
         desk.absences[session.id] = session.absent_since
+        desk.asked[session.id] = asked
         data = v2.chat_data(
             session,
             next_position=after + 1,
@@ -176,7 +207,7 @@ class Desks:
                 self._stop(client_id, desk, session)
 
     def _stop(self, client_id: str, desk: _Desk, session: Session) -> None:
-        desk.absences.pop(session.id, None)
+        desk.drop(session.id)
         self._delivery.detach(client_id, session.id)
 
     def _changed(self, change: Change) -> None:
@@ -215,18 +246,18 @@ class Desks:
         self._lists.tell(sessions, asked)
         for session in sessions:
             self._dismiss_gone(session)
-            self._tell_presence(session)
+            self._tell_presence(session, asked)
 
-    def _tell_presence(self, session: Session) -> None:
+    def _tell_presence(self, session: Session, asked: float) -> None:
         """Tell the agents of a chat that its customer went away, or came back."""
         if session.ended:
+            for desk in self._desks.values():
+                desk.drop(session.id)
             return
-        since = session.absent_since
         for client_id, cursor in self._delivery.watchers(session.id).items():
-            desk = self._desks.get(client_id)
-            if desk is None or desk.absences.get(session.id, since) == since:
+            found = self._desks.get(client_id)
+            if found is None or not found.learns(session, asked):
                 continue
-            desk.absences[session.id] = since
             data = v2.chat_data(
                 session,
                 self._notices(session),

@@ -154,6 +154,10 @@ class Recent:
         self._forget(now)
         return set(self._times or ())
 
+    def since(self, at: float) -> set[str]:
+        """Return those that have changed since then, in monotonic seconds."""
+        return {name for name, when in (self._times or {}).items() if when >= at}
+
     def _forget(self, now: float) -> None:
         while self._times and next(iter(self._times.values())) < now - LATELY:
             session_id, _ = self._times.popitem(last=False)
@@ -233,6 +237,10 @@ class Lists:
     def note(self, session_id: str) -> None:
         """Remember that a chat has changed."""
         self._recent.note(session_id, self._clock.monotonic())
+
+    def changed_since(self, at: float) -> set[str]:
+        """Return the chats that have changed since then, in monotonic seconds."""
+        return self._recent.since(at)
 
     def pack(self, client_id: str) -> Wanted | None:
         """Return the list of a client, to go on at another node."""

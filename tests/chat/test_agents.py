@@ -678,6 +678,49 @@ async def test_two_absences_in_quick_succession_are_both_told(world: World):
     assert await agent.notices() == [(False, [NOTICE])]
 
 
+async def test_who_comes_from_another_node_tells_nobody_what_is_old(world: World):
+    session, agent = await accepted(world)
+    world.agents.follow()
+    app = await phone(world)
+    await app.disconnect()
+    assert await agent.notices() == [(False, [NOTICE])]
+    mover = await desk(world, "sue", role="supervisor")
+    await mover.do("requestNotifications", chatId=session.id)
+    assert await mover.notices() == [(False, [])]
+    packed = world.agents.pack(mover.id)
+    world.agents.forget(mover.id)
+    identity = mover.client.identity
+    coming = world.agents.unpack(mover.id, identity, packed, whole=True)
+    world.clock.now += 1
+    async with world.store.holding("get", coming):
+        world.clock.now += 1
+        await (await phone(world)).poll()
+        assert await agent.notices() == [(True, [])]
+    assert await agent.notices() == []
+    assert await mover.notices() == [(True, [])]
+
+
+async def test_what_was_asked_for_before_is_old_though_it_comes_later(world: World):
+    session, agent = await accepted(world)
+    await agent.do("listChats")
+    app = await phone(world)
+    await app.disconnect()
+    assert await agent.notices() == [(False, [NOTICE])]
+    async with world.store.holding("get", world.customers.send(session, "x", "")):
+        world.clock.now += 1
+        await (await phone(world)).poll()
+        await agent.do("requestNotifications", chatId=session.id)
+    assert await agent.notices() == [(True, [])]
+
+
+async def test_nothing_is_remembered_of_customers_whose_chats_have_ended(world: World):
+    session, agent = await accepted(world)
+    await agent.do("endChat", chatId=session.id)
+    await agent.hear()
+    (there,) = world.agents._desks.values()
+    assert (there.absences, there.asked) == ({}, {})
+
+
 async def test_nobody_is_told_of_absence_after_the_end(world: World):
     session, agent = await accepted(world)
     app = await phone(world)
