@@ -81,12 +81,17 @@ class Readers:
 
         Raises: SessionNotFoundError for an unknown key.
         """
+        self._reads.setdefault(client_id, "")
+        chat = [owned(await self._store.find(key), user)] if key else []
+        if client_id not in self._reads:
+            return  # it left while the store was read
+        # Not before: who is refused must not hear of the chat when it changes.
         self._reads[client_id] = key or user
-        sessions = await self._readable(user, key)
+        sessions = chat or await self._readable(user)
         position = _only(position, sessions)
         for session in sessions:
             if client_id not in self._reads:
-                return  # it left while the store was read
+                return
             self._attach(client_id, session, position)
             if position is not None:
                 await self._store.acknowledge(session.id, position)
@@ -237,10 +242,8 @@ class Readers:
             now = self._clock.time()
             await self._store.set_badge_base(session_ids[0], unread, now)
 
-    async def _readable(self, user: str, key: str) -> Sequence[Session]:
+    async def _readable(self, user: str) -> Sequence[Session]:
         """Return what there is to read: chats that go on, or the end of the last."""
-        if key:
-            return [owned(await self._store.find(key), user)]
         sessions = await self._store.of_user(user)
         return [s for s in sessions if s.open] or sessions[-1:]
 

@@ -94,6 +94,26 @@ async def test_the_service_id_of_another_user_is_as_good_as_unknown(world: World
     assert await refusal(app.subscribe(CUSTOMERS)) == "404:/_genesys:Unknown service"
 
 
+@pytest.mark.parametrize("cluster", [False, True])
+async def test_who_was_refused_does_not_hear_of_the_chat_later(world: World, cluster):
+    if cluster:
+        world.customers.follow()
+    session = await world.customers.create("sales", "kim", Profile())
+    app = await phone(world, "eve", subscribe=False, serviceId=session.key)
+    assert "404:" in await refusal(app.subscribe(CUSTOMERS))
+    asked = v1.parse_open({"userDisplayName": "Kim", "notify_by": "comet"})
+    await world.customers.open(session, asked, "kim")
+    assert await app.read() == []
+
+
+async def test_who_is_refused_another_chat_goes_on_with_his_own(world: World):
+    app = await phone(world, "eve")
+    theirs = await world.chat("kim")
+    assert "404:" in await refusal(app.subscribe(CUSTOMERS, serviceId=theirs.key))
+    await world.chat("eve")
+    assert await app.read() == [(1, JOINED)]
+
+
 @pytest.mark.parametrize("ext", [{"serviceId": 7}, {"serviceId": None}, {}])
 async def test_a_service_id_that_is_no_text_is_none(world: World, ext):
     app = await phone(world, "", subscribe=False, **ext)
