@@ -9,6 +9,7 @@ from cometd_chat.chat import AuthHook, Customers, Transcript
 from cometd_chat.chat.limits import gms_limits
 from cometd_chat.config import LiveConfig
 from cometd_chat.gms import v1
+from cometd_chat.gms.values import LONGEST_ID, fault
 from cometd_chat.model import Profile, Session
 from cometd_chat.store import SessionNotFoundError, SessionNotOpenError
 
@@ -112,7 +113,7 @@ class RestV1:
     async def _said(
         self, call: Call, session: Session, asked: v1.Operation, text: str
     ) -> Reply:
-        local_id = asked.local_id or call.peer.headers.get(IDEMPOTENCY_KEY, "")[:128]
+        local_id = asked.local_id or _idempotency_key(call)
         done = await self._customers.send(session, text, local_id)
         return await self._after(call, session, asked, done.position)
 
@@ -179,3 +180,16 @@ class RestV1:
             port=url.port or (443 if tls else 80),
             tls=tls,
         )
+
+
+def _idempotency_key(call: Call) -> str:
+    """Return what names the message, empty if nothing does.
+
+    As a whole: what begins alike names another message.
+
+    Raises: V1Error.
+    """
+    key = call.peer.headers.get(IDEMPOTENCY_KEY, "")
+    if wrong := fault(key, LONGEST_ID):
+        raise v1.V1Error(f"{IDEMPOTENCY_KEY}: {wrong}")
+    return key

@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 
 from cometd_chat.app import Node
 from tests.clients.agent import AgentClient
-from tests.clients.raw import V1App, V1Chat
+from tests.clients.raw import UnexpectedStatusError, V1App, V1Chat
 
 from .conftest import agent_token, new_node, write_config
 from .nodes import say
@@ -197,6 +197,21 @@ async def test_pending_messages_sent_twice_are_stored_once(
     assert again["transcriptPosition"] == first["transcriptPosition"]
     other = await app.send("pending", localId="m-2")
     assert int(other["transcriptPosition"]) == int(first["transcriptPosition"]) + 1
+    await agent.wait_for(
+        lambda: agent.texts(app.session_id) == ["hello", "pending", "pending"]
+    )
+
+
+async def test_idempotency_keys_that_begin_alike_name_different_messages(
+    app: V1App, agent: AgentClient
+) -> None:
+    for key in ("k" * 127 + "1", "k" * 127 + "2", "k" * 127 + "2"):
+        app.headers["Idempotency-Key"] = key
+        await app.send("pending")
+    for key in ("k" * 128 + "1", "k" * 128 + "2", "\udcff"):
+        app.headers["Idempotency-Key"] = key
+        with pytest.raises(UnexpectedStatusError, match="Idempotency-Key: "):
+            await app.send("not taken")
     await agent.wait_for(
         lambda: agent.texts(app.session_id) == ["hello", "pending", "pending"]
     )
