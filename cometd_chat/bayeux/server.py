@@ -84,6 +84,8 @@ class BayeuxServer:
         self._order = itertools.count()
         self._tombstones: OrderedDict[str, float] = OrderedDict()
         self._holding: dict[str, int] = {}
+        self._quiet: dict[Client, None] = {}  # who is silent, the longest first
+        self._displaced: list[Occurrence] = []
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -119,8 +121,12 @@ class BayeuxServer:
     def admit(
         self, message: Message, identity: object, now: float, browser: str = ""
     ) -> Reply:
-        """Make a client for a handshake that the application granted."""
-        if len(self._clients) >= self.options.max_clients:
+        """Make a client for a handshake that the application granted.
+
+        Where there is no room, the one that has been silent for the longest makes it:
+        it has to shake hands again. Or a stranger could keep everybody out.
+        """
+        if len(self._clients) >= self.options.max_clients and not self._make_room():
             return self.refuse(message, messages.OVERLOADED, "handshake")
         client = Client(
             self._new_id(),
@@ -143,8 +149,7 @@ class BayeuxServer:
     def resume(self, old: Client, new: Client) -> None:
         """Let the new client go on in place of the old one, which is forgotten."""
         new.subscriptions |= old.subscriptions
-        self._clients.pop(old.id, None)
-        self._unhold(old)
+        self._drop(old)
         if old.poll is not None:
             old.poll.reply.advice = self.advice("none")
 
@@ -159,8 +164,7 @@ class BayeuxServer:
     def part(self, client: Client) -> None:
         """Forget a client that goes on at another node."""
         if self._clients.get(client.id) is client:
-            del self._clients[client.id]
-            self._unhold(client)
+            self._drop(client)
 
     def bury(self, client_id: str, now: float) -> None:
         """Note that a client of another node said goodbye there."""
@@ -188,8 +192,7 @@ class BayeuxServer:
 
     def expel(self, client: Client) -> None:
         """Forget a client that has to begin anew, and tell its held connect so."""
-        del self._clients[client.id]
-        self._unhold(client)
+        self._drop(client)
         if client.poll is not None:
             answer = client.poll.reply
             answer.successful, answer.error = False, messages.UNKNOWN_CLIENT
@@ -217,7 +220,7 @@ class BayeuxServer:
 
     def sweep(self, now: float) -> list[Occurrence]:
         """Return what happened by the passing of time; call it about once a second."""
-        happened: list[Occurrence] = []
+        happened, self._displaced = self._displaced, []
         while self._alarms and self._alarms[0][0] <= now:
             at, _, client = heapq.heappop(self._alarms)
             if at != client.alarm or self._clients.get(client.id) is not client:
@@ -278,7 +281,9 @@ class BayeuxServer:
         count = self._count(client, message, answer) if client.acks else None
         connect = Connect(client, message, answer, wait, deadline, count)
         client.poll = connect
-        client.silent = False
+        if client.silent:
+            client.silent = False
+            self._quiet.pop(client, None)
         if deadline < client.alarm:
             self._arm(client)
         return connect
@@ -363,9 +368,8 @@ class BayeuxServer:
         return answer
 
     def _bury(self, client: Client, now: float) -> None:
-        del self._clients[client.id]
+        self._drop(client)
         self.bury(client.id, now)
-        self._unhold(client)
         if client.poll is not None:
             client.poll.reply.advice = self.advice("none")
 
@@ -381,11 +385,26 @@ class BayeuxServer:
             return (Release(client),)
         if not client.silent and client.silent_at <= now:
             client.silent = True
+            self._quiet[client] = None
             return (Silent(client),)
         if client.silent and client.expires_at <= now:
-            del self._clients[client.id]
+            self._drop(client)
             return (Expired(client),)
         return ()
+
+    def _make_room(self) -> bool:
+        """Forget the client that has been silent for the longest, if there is one."""
+        longest = next(iter(self._quiet), None)
+        if longest is None:
+            return False
+        self._drop(longest)
+        self._displaced.append(Expired(longest))
+        return True
+
+    def _drop(self, client: Client) -> None:
+        self._clients.pop(client.id, None)
+        self._quiet.pop(client, None)
+        self._unhold(client)
 
     def _arm(self, client: Client) -> None:
         at = _next_alarm(client)

@@ -1,6 +1,7 @@
 """The Bayeux server without I/O: decisions, replies and the passing of time."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -139,6 +140,41 @@ def test_no_more_clients_come_in_than_the_server_may_hold() -> None:
 
     send(server, "/meta/disconnect", clients[0])
     assert wire(server.admit(hello(), None, 0))["successful"] is True
+
+
+def test_who_is_silent_for_the_longest_makes_room_for_others() -> None:
+    server = new_server(max_clients=3)
+    polls, first, second = (join(server) for _ in range(3))
+    connect(server, polls)
+    assert server.sweep(OFFLINE) == [Silent(first), Silent(second)]
+    connect(server, first, OFFLINE)  # and so is the second one now
+    third = admit(server, OFFLINE)
+    assert server.client(second.id) is None
+    assert server.sweep(OFFLINE) == [Expired(second)]
+    assert server.sweep(OFFLINE) == []
+    assert wire(server.admit(hello(), None, OFFLINE))["error"].startswith("503:")
+    assert [server.client(c.id) for c in (polls, first, third)] == [polls, first, third]
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda server, client: send(server, "/meta/disconnect", client, OFFLINE),
+        lambda server, client: server.part(client),
+        lambda server, client: server.expel(client),
+        lambda server, client: server.sweep(OFFLINE + FORGET),
+    ],
+)
+def test_who_is_gone_already_makes_no_room(
+    leave: Callable[[BayeuxServer, Client], object],
+) -> None:
+    server = new_server(max_clients=1)
+    client = join(server)
+    assert server.sweep(OFFLINE) == [Silent(client)]
+    leave(server, client)
+    admit(server, OFFLINE)
+    assert wire(server.admit(hello(), None, OFFLINE))["error"].startswith("503:")
+    assert server.sweep(OFFLINE) == []
 
 
 # Several messages in one request
