@@ -124,7 +124,8 @@ class TokenAuth:
             nickname=_sound(name, "name"),
             role=_role(claims.get("role", "agent")),
             services=_services(services),
-            expires_at=claims.get("exp", math.inf),
+            # Read as PyJWT does, which takes digits in quotes as well.
+            expires_at=int(claims["exp"]) if "exp" in claims else math.inf,
         )
 
     def user(self, peer: Peer) -> str:

@@ -18,6 +18,7 @@ from cometd_chat.chat import (
     TokenAuth,
     make_agent_token,
 )
+from cometd_chat.chat.identity import LEEWAY
 from cometd_chat.config import Config, LiveConfig, loads
 from cometd_chat.model import Role
 from tests.chat.world import SECRET, configured
@@ -64,6 +65,14 @@ def test_an_agent_serves_his_services_or_all():
     assert Agent(id="a", nickname="a").serves("x")
     some = Agent(id="a", nickname="a", services=frozenset({"y"}))
     assert (some.serves("x"), some.serves("y")) == (False, True)
+
+
+@pytest.mark.parametrize("exp", [NOW, f"{NOW}", NOW + 0.5])
+def test_a_token_is_good_until_its_end_however_that_is_written(exp):
+    claims = json.dumps({"sub": "ann", "exp": exp}).encode()
+    agent = auth().agent(jwt.api_jws.encode(claims, SECRET))
+    assert not agent.expired(NOW)
+    assert agent.expired(NOW + LEEWAY + 1)
 
 
 @pytest.mark.parametrize(
