@@ -382,6 +382,24 @@ async def test_a_list_shows_the_chats_that_go_on(world: World):
     assert events[0]["localId"] == "l"
 
 
+async def test_customers_with_much_to_tell_leave_room_for_others(world: World):
+    """What is too large for a mailbox would be dropped, and the list with it."""
+    session = await world.chat("kim", order="17")
+    for n in range(50):
+        more = {"subject": "s" * 8_000, "notes": "d" * 8_000, "message": "t" * 8_000}
+        await world.chat(f"user-{n}", **more)
+    agent = await desk(world)
+    await agent.do("listChats", localId="all")
+    (event,) = await agent.hear()
+    assert event["localId"] == "all"
+    chats = {chat["chatId"]: chat for chat in event["chats"]}
+    assert len(chats) == 51
+    assert chats.pop(session.id)["customer"]["userData"] == {"order": "17"}
+    for chat in chats.values():
+        assert chat["customer"]["userData"] == {}
+        assert (chat["subject"], chat["lastText"]) == ("s" * 100, "t" * 100)
+
+
 async def test_a_list_is_kept_up_to_date(world: World):
     agent = await desk(world)
     await agent.do("listChats")

@@ -7,11 +7,18 @@ for an ended one, and cannot read an object without `chatId`.
 
 from collections.abc import Sequence
 
-from msgspec import UNSET, Raw, Struct, UnsetType, field, json
+from msgspec import UNSET, Raw, Struct, UnsetType, field, json, structs
 
 from cometd_chat.model import CUSTOMER, Entry, EntryKind, Role, Session, State
 
 _encode = json.Encoder().encode
+
+LARGEST_LIST = 262_144
+"""Bytes of a list of chats beyond which those with much to tell are cut: few customers
+could make it too large for everybody otherwise."""
+
+BRIEF = 100
+"""Characters of each text of a chat that is cut."""
 
 _SPOKEN = {EntryKind.MESSAGE, EntryKind.PUSH_URL, EntryKind.CUSTOM_NOTICE}
 """Kinds whose `text` clients read without asking whether it is there."""
@@ -152,8 +159,16 @@ def chat_data(
 
 
 def chats_data(chats: Sequence[Summary], local_id: str = "") -> bytes:
-    """Encode the data object that lists chats, or tells how some of them changed."""
-    return _encode(_Data(chats=chats, local_id=local_id or UNSET))
+    """Encode the data object that lists chats, or tells how some of them changed.
+
+    Where all is too much, chats with more than their share are without business data.
+    """
+    data = _encode(_Data(chats=chats, local_id=local_id or UNSET))
+    if len(data) <= LARGEST_LIST:
+        return data
+    share = LARGEST_LIST // len(chats)
+    fitting = [c if len(_encode(c)) <= share else _brief(c) for c in chats]
+    return _encode(_Data(chats=fitting, local_id=local_id or UNSET))
 
 
 def error_data(
@@ -206,6 +221,15 @@ def _customer(session: Session) -> Customer:
         online=session.present,
         since=None if absent_since is None else _milliseconds(absent_since),
         user_data=dict(session.profile.user_data),
+    )
+
+
+def _brief(chat: Summary) -> Summary:
+    return structs.replace(
+        chat,
+        subject=chat.subject[:BRIEF],
+        last_text=chat.last_text[:BRIEF],
+        customer=structs.replace(chat.customer, user_data={}),
     )
 
 
