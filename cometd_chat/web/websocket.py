@@ -19,7 +19,7 @@ from msgspec import Raw
 from cometd_chat import bayeux
 
 from .cometd import CometdEndpoint
-from .exchange import Exchange
+from .exchange import DISPLACED, Exchange
 from .peers import peer_of
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,10 @@ Response: TypeAlias = tuple["SocketExchange", list[str]]
 
 
 class SocketExchange(Exchange):
-    """An exchange by frames of one socket; `single`: the request was no array."""
+    """An exchange by frames of one socket; `single`: the request was no array.
+
+    `unavailable` tells that the request could not be served, and may be elsewhere.
+    """
 
     in_turn = False
 
@@ -46,6 +49,7 @@ class SocketExchange(Exchange):
         super().__init__(socket)
         self.socket = socket
         self.single = single
+        self.unavailable = False
 
     @property
     def dead(self) -> bool:
@@ -64,6 +68,7 @@ class SocketExchange(Exchange):
         self.socket.put(self, [bayeux.encode(frame).decode() for frame in frames])
 
     def refuse(self, status: int) -> None:
+        self.unavailable = status != DISPLACED
         self.socket.end(self)
 
     async def lost(self, now: Exchange) -> bool:
@@ -175,7 +180,10 @@ class Socket:
         if (work := self._endpoint.serve(exchange, batch, self._peer)) is not None:
             await work
         await self._outgoing.join()
-        if _is_stuck(exchange):
+        if exchange.unavailable:
+            # No reply says so: whoever waits for one would come again much later.
+            await self._close(WSCloseCode.TRY_AGAIN_LATER, "try again")
+        elif _is_stuck(exchange):
             await self._close(WSCloseCode.POLICY_VIOLATION, "402")
 
     async def _write(self) -> None:

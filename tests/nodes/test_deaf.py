@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aiohttp import WSCloseCode
 
 from cometd_chat.app import Node
 from cometd_chat.nodes.cluster import Cluster
@@ -10,6 +11,7 @@ from cometd_chat.nodes.hub import BEAT, PATIENCE
 from cometd_chat.nodes.pulse import DEAF, SILENCE
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, UnexpectedStatusError
+from tests.clients.ws import SocketClient
 from tests.web.conftest import until
 
 
@@ -49,6 +51,22 @@ async def test_a_deaf_node_leaves_its_clients_to_those_who_hear(pair: Pair) -> N
         async with asyncio.timeout(PATIENCE / 2):
             reply = await client.connect(advice={"timeout": 0})
         assert reply["successful"], reply
+
+
+async def test_a_deaf_node_closes_the_socket_of_whoever_speaks_there(
+    pair: Pair,
+) -> None:
+    """An answer that never comes would keep him there for long."""
+    first, second = pair.nodes
+    async with SocketClient(f"{first.url}/cometd") as client:
+        await client.handshake()
+        assert (await client.connect())["successful"]
+        deafen(first)
+        await until(lambda: first._chat.server.client(client.client_id) is None)
+        await client.send(client.message("/meta/connect", connectionType="websocket"))
+        assert await client.closed() == WSCloseCode.TRY_AGAIN_LATER
+        client.url = f"{second.url}/cometd"
+        assert (await client.connect(advice={"timeout": 0}))["successful"]
 
 
 async def test_where_nobody_hears_everybody_serves(pair: Pair) -> None:
