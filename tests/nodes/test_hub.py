@@ -12,8 +12,10 @@ from cometd_chat.nodes.hub import (
     BEAT,
     MOST_BYTES,
     PATIENCE,
+    WORK,
     Asked,
     Hub,
+    LateError,
     NoAnswerError,
 )
 from cometd_chat.nodes.pulse import SILENCE
@@ -56,6 +58,24 @@ async def test_a_call_is_answered(hubs: list[Hub]) -> None:
     calls = [a.call("b", "double", str(n).encode()) for n in range(100)]
     answers = await asyncio.gather(*calls)
     assert answers == [str(n).encode() * 2 for n in range(100)]
+
+
+async def test_a_node_that_is_there_has_the_time_that_it_is_given(
+    hubs: list[Hub],
+) -> None:
+    a, b = hubs
+    done = asyncio.Event()
+
+    async def slowly(asked: Asked) -> bytes:
+        await done.wait()
+        return asked.body
+
+    b.answer("slow", slowly)
+    patient = asyncio.create_task(a.call("b", "slow", b"patient", WORK))
+    with pytest.raises(LateError):
+        await a.call("b", "slow", b"hasty")
+    done.set()
+    assert await patient == b"patient"
 
 
 async def test_a_node_that_has_left_fails_calls_at_once(hubs: list[Hub]) -> None:
