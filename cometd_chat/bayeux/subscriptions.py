@@ -7,8 +7,13 @@ above it. They are looked up one by one; no tree is needed and nothing is scanne
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 from . import channels
+
+DEEP: Final = 8
+"""Segments of a name beyond which its patterns are not kept: thousands of names that
+anybody makes up, with a hundred patterns each, would fill the memory."""
 
 
 class Subscriptions:
@@ -78,12 +83,20 @@ class Patterns:
         return not self._names.isdisjoint(matches(name))
 
 
-@lru_cache(maxsize=4096)
 def matches(name: str) -> tuple[str, ...]:
     """Return the name and the patterns it is within, the most specific ones first.
 
     A pattern is within another one when that matches all that it matches itself.
     """
+    return _kept(name) if name.count("/") <= DEEP else _matches(name)
+
+
+@lru_cache(maxsize=4096)
+def _kept(name: str) -> tuple[str, ...]:
+    return _matches(name)
+
+
+def _matches(name: str) -> tuple[str, ...]:
     found = [name]
     parent, _, last = name.rpartition("/")
     if last != "**":

@@ -1,5 +1,6 @@
 """Which subscriptions a channel matches, and which patterns cover a name."""
 
+import tracemalloc
 from itertools import product
 
 import pytest
@@ -240,3 +241,18 @@ def test_covered_means_that_every_channel_it_matches_is_allowed(
         if is_matched(name, channel)
     )
     assert Patterns(allowed).covers(name) is expected
+
+
+def test_names_that_anybody_makes_up_do_not_fill_the_memory() -> None:
+    patterns, heard = Patterns(["/news/**"]), Subscriptions()
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            name = f"/news/{number}" + "/a" * 120
+            assert patterns.covers(name)
+            assert not patterns.covers(name.replace("news", "none"))
+            assert heard.matching(name) == set()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_500_000
