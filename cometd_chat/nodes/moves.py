@@ -31,8 +31,9 @@ from .directory import (
 from .hub import Asked, Hub, LateError, NoAnswerError, Reply
 from .parcel import Want, to_bytes
 
-SEARCH = 5.0
-"""Seconds for which a client is looked for while it changes hands."""
+SEARCH = 7.0
+"""Seconds for which a client is looked for while it changes hands: less than clients
+wait, and more than `OVERDUE`, also for a node that stops for a while."""
 
 OVERDUE = 4.0
 """Seconds after which a client is taken from a node that is there, and does not let it
