@@ -76,8 +76,9 @@ class PushOverride:
 
 
 # A struct, for a transcript of hundreds of entries is made at once when it is read:
-# a dataclass takes six times as long.
-class Draft(Struct, frozen=True, kw_only=True):
+# a dataclass takes six times as long. The collector of cycles need not look at the many
+# that are kept: an entry is made of what was there before it, and changes no more.
+class Draft(Struct, frozen=True, kw_only=True, gc=False):
     """An entry before the store has given it a position.
 
     `at` is wall time in seconds. `notable` says that the entry may be announced by
@@ -96,7 +97,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     push: PushOverride | None = None
 
 
-class Entry(Draft, frozen=True, kw_only=True):
+class Entry(Draft, frozen=True, kw_only=True, gc=False):
     """One line of a transcript."""
 
     position: int

@@ -3,12 +3,13 @@
 Writes go to the one thread of `sqlite_writer` and are synced before they are
 answered (write-ahead log, `synchronous = FULL`). Reads run beside it on connections
 of their own; the log lets them see the newest commit without waiting for a writer,
-and each ends its transaction with its rows, so that none holds the log back.
+and each ends its transaction with its rows, so that none holds the log back. Nobody
+else writes to the file, so the newest entries are read from memory (`recent.py`).
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from cometd_chat.store import (
     StoreUnavailableError,
     Watcher,
 )
+from cometd_chat.store.recent import KEPT, Recent
 from cometd_chat.store.sqlite_append import Append
 from cometd_chat.store.sqlite_devices import deregister, forget, hold, register
 from cometd_chat.store.sqlite_outbox import (
@@ -113,10 +115,18 @@ class SqliteStore:
     """A `Store` in a file. Of one event loop; made by `open`."""
 
     def __init__(
-        self, writer: Workers, readers: Workers, max_entries: int, room: int
+        self,
+        writer: Workers,
+        readers: Workers,
+        recent: Recent,
+        max_entries: int,
+        room: int,
     ) -> None:
         self._writer = writer
         self._readers = readers
+        # The first to hear of a change: whoever is told of it may read at once.
+        self._recent = recent
+        writer.watch(recent.changed)
         self._max_entries = max_entries
         self._room = room
         self._reading = 0
@@ -132,11 +142,13 @@ class SqliteStore:
         max_entries: int = 5000,
         room: int = 10_000,
         pace: float = PACE,
+        kept: int = KEPT,
     ) -> Self:
         """Open the file, made with its folder if need be, for `max_entries` a session.
 
         `room` is how many calls may wait at one time before the next is refused,
-        `pace` the seconds from one commit to the next at least.
+        `pace` the seconds from one commit to the next at least, `kept` the bytes of
+        entries in memory.
 
         Raises: NewerSchemaError; StoreUnavailableError when it cannot be opened.
         """
@@ -144,6 +156,7 @@ class SqliteStore:
         return cls(
             Workers(partial(write, pace), [db], room),
             Workers(read, readers, room),
+            Recent(kept),
             max_entries,
             room,
         )
@@ -193,6 +206,13 @@ class SqliteStore:
         )
 
     async def read(self, session_id: str, after: int, limit: int = 500) -> list[Entry]:
+        recent = self._recent.read(session_id, after, limit)
+        # Of what is still to be told, somebody may know already who looked in the file.
+        if recent is None or (len(recent) < limit and self._writer.coming(session_id)):
+            return await self._read(session_id, after, limit)
+        return recent
+
+    async def _read(self, session_id: str, after: int, limit: int) -> list[Entry]:
         if self._reading >= self._room:
             raise StoreUnavailableError("too much work is waiting for the database")
         self._reading += 1
@@ -311,9 +331,16 @@ class SqliteStore:
     async def purge(self, new_before: float, ended_before: float) -> int:
         work = partial(_purge, new_before, ended_before)
         gone = 0
-        while some := await self._writer.submit(work):
+        # Shielded: what has left the file must leave the memory as well.
+        while some := await asyncio.shield(self._forget(work)):
             gone += some
         return gone
+
+    async def _forget(self, purge: Callable[..., list[str]]) -> int:
+        gone = await self._writer.submit(purge)
+        for session_id in gone:
+            self._recent.drop(session_id)
+        return len(gone)
 
     def watch(self, watcher: Watcher) -> None:
         self._writer.watch(watcher)
@@ -321,6 +348,7 @@ class SqliteStore:
     async def close(self) -> None:
         await self._readers.close()
         await self._writer.close()
+        self._recent.clear()
 
 
 def _connect(path: Path) -> list[sqlite3.Connection]:
@@ -367,11 +395,11 @@ def _column(db: sqlite3.Connection, query: str) -> list[str]:
 
 def _purge(
     new_before: float, ended_before: float, db: sqlite3.Connection, news: list[Change]
-) -> int:
+) -> list[str]:
     gone = db.execute(NEVER_OPENED, (new_before, PURGE_AT_ONCE)).fetchall()
     gone += db.execute(LONG_OVER, (ended_before, PURGE_AT_ONCE)).fetchall()
     for number, session_id in gone:
         for statement in _FORGET:
             db.execute(statement, (number,))
         news.append(Change(session_id=session_id, altered=True))
-    return len(gone)
+    return [session_id for _, session_id in gone]

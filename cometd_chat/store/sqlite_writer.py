@@ -13,13 +13,15 @@ the more is asked, the cheaper each becomes (group commit). Its rules:
   are done again one by one, so that the culprit fails alone.
 
 Results go back to the loop with one call per batch; watchers are told in that same
-call, and since there is one writer and one loop, in the order of the commits.
+call, and since there is one writer and one loop, in the order of the commits. Whoever
+reads the file may see a commit before that: its news are `coming` until they are told.
 """
 
 import asyncio
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -48,6 +50,7 @@ class Workers:
         self._room = room
         self._closed = False
         self._watchers = Watchers()
+        self._coming: deque[list[Change]] = deque()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=serve, args=(self, db), name="sqlite", daemon=True)
@@ -95,6 +98,18 @@ class Workers:
             waiting = self._jobs.qsize()
         return batch, True
 
+    def expect(self) -> list[Change]:
+        """Return where the news of the next commit are put before it is made."""
+        news: list[Change] = []
+        self._coming.append(news)
+        return news
+
+    def coming(self, session_id: str) -> bool:
+        """Tell whether news of this session may be in the file, but not told yet."""
+        # A copy, for the writer goes on meanwhile.
+        batches = tuple(self._coming)
+        return any(change.session_id == session_id for n in batches for change in n)
+
     def answer(self, outcomes: list[_Outcome], news: list[Change]) -> None:
         """Hand results and news over to the event loop, with one call."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -111,6 +126,8 @@ class Workers:
                 future.set_exception(error)
         for change in news:
             self._watchers.tell(change)
+        if self._coming:  # the writer's, whose answers come in the order of its commits
+            self._coming.popleft()
 
 
 _Serve: TypeAlias = Callable[[Workers, sqlite3.Connection], None]
@@ -138,7 +155,8 @@ def write(pace: float, workers: Workers, db: sqlite3.Connection) -> None:
         batch, more = workers.take(BATCH)
         began = time.monotonic()
         if batch:
-            workers.answer(*_commit(db, batch))
+            news = workers.expect()
+            workers.answer(_commit(db, batch, news), news)
         # Before it waits for work: whoever brings some then need not wake this thread.
         if more and (early := began + pace - time.monotonic()) > 0:
             time.sleep(early)
@@ -148,32 +166,21 @@ def write(pace: float, workers: Workers, db: sqlite3.Connection) -> None:
 
 
 def _commit(
-    db: sqlite3.Connection, batch: list[_Job]
-) -> tuple[list[_Outcome], list[Change]]:
-    """Do the batch in one transaction, or none of it."""
-    news: list[Change] = []
+    db: sqlite3.Connection, batch: list[_Job], news: list[Change]
+) -> list[_Outcome]:
+    """Do the batch in one transaction, or none of it; its news are there before."""
+    before = len(news)
     try:
         db.execute("BEGIN IMMEDIATE")
         outcomes = [_attempt(db, job, news) for job in batch]
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - everything is answered
         _roll_back(db)
+        del news[before:]
         if len(batch) == 1 or _storage_failed(error):
-            return [(future, None, _explain(error)) for _, future in batch], []
-        return _one_by_one(db, batch)
-    return outcomes, news
-
-
-def _one_by_one(
-    db: sqlite3.Connection, batch: list[_Job]
-) -> tuple[list[_Outcome], list[Change]]:
-    outcomes: list[_Outcome] = []
-    news: list[Change] = []
-    for job in batch:
-        outcome, told = _commit(db, [job])
-        outcomes += outcome
-        news += told
-    return outcomes, news
+            return [(future, None, _explain(error)) for _, future in batch]
+        return [outcome for job in batch for outcome in _commit(db, [job], news)]
+    return outcomes
 
 
 def _attempt(db: sqlite3.Connection, job: _Job, *news: list[Change]) -> _Outcome:

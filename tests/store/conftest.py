@@ -56,12 +56,20 @@ def _redis(servers: Servers, examples: int) -> Place:
     )
 
 
-@pytest.fixture(params=["sqlite", "redis_single", "redis_cluster"])
+def _sqlite(path: Path, **options: int) -> Place:
+    return Place(
+        lambda: SqliteStore.open(path, max_entries=400, pace=0.0, **options), 50
+    )
+
+
+# One that has the newest entry of a few chats in memory, so that most reads are mixed.
+@pytest.fixture(params=["sqlite", "sqlite_forgetful", "redis_single", "redis_cluster"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     match request.param:
         case "sqlite":
-            path = tmp_path / "chat.db"
-            return Place(lambda: SqliteStore.open(path, max_entries=400, pace=0.0), 50)
+            return _sqlite(tmp_path / "chat.db")
+        case "sqlite_forgetful":
+            return _sqlite(tmp_path / "chat.db", kept=2000)
         case "redis_single":
             return _redis(request.getfixturevalue(request.param), 25)
         case _:

@@ -10,20 +10,23 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from cometd_chat.model import Device
+from cometd_chat.model import Device, End
 from cometd_chat.store import (
     Change,
     Once,
+    SessionNotFoundError,
     StoreError,
     StoreUnavailableError,
 )
-from cometd_chat.store.sqlite import LONG_OVER, NEVER_OPENED, SqliteStore
+from cometd_chat.store.sqlite import LONG_OVER, NEVER_OPENED, READERS, SqliteStore
 from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
 from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, PARTED, SERVICES
@@ -496,6 +499,133 @@ async def test_what_there_is_to_do_is_found_by_jumping(
     assert scanned == {"SCAN found"}  # the values found so far, and no table
 
 
+# --- what is in memory -----------------------------------------------------------
+
+
+async def test_what_was_written_is_read_while_the_readers_are_busy(
+    store: SqliteStore,
+) -> None:
+    gates = [Gate() for _ in range(READERS)]
+    held = [store._readers.submit(gate) for gate in gates]
+    for gate in gates:
+        await gate.is_entered()
+    await opened(store)
+    for n in range(9):
+        stored = await store.append("s", [said(str(n))])
+        assert await store.read("s", n) == list(stored.entries)
+    assert len(await store.read("s", 0)) == 9
+    assert await store.read("s", 9) == []
+    for gate in gates:
+        gate.free.set()
+    await asyncio.gather(*held)
+
+
+async def test_what_is_from_before_a_restart_is_read_from_the_file(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    await opened(store)
+    facts = {"user_data": {"k": "v"}, "message_type": "html"}
+    for n in range(4):
+        await store.append("s", [said(str(n), 10 + n / 3, **facts)])
+    before = await store.read("s", 0)
+    await store.close()
+    store = await SqliteStore.open(path)
+    assert await store.read("s", 0) == before
+    for n in range(4, 7):
+        await store.append("s", [said(str(n))])
+    for after in range(8):
+        for limit in range(8):
+            found = [int(entry.text) for entry in await store.read("s", after, limit)]
+            assert found == list(range(after, min(after + limit, 7)))
+    await store.close()
+
+
+def wait_until_stored(path: Path, position: int) -> None:
+    """Wait in the way of the event loop, so that nothing is told meanwhile."""
+    with closing(sqlite3.connect(path)) as db:
+        for _ in range(3000):
+            if db.execute("SELECT max(position) FROM entry").fetchone() == (position,):
+                return
+            time.sleep(0.01)
+    raise AssertionError("nothing was stored")
+
+
+async def test_what_the_file_shows_already_is_read_before_it_is_told(
+    store: SqliteStore, path: Path
+) -> None:
+    """Or a session would tell of an entry that reading does not find."""
+    await opened(store)
+    await store.append("s", [said("a")])
+    store.watch(lambda change: told.append(change.session_id))
+    told: list[str] = []
+    appending = asyncio.ensure_future(store.append("s", [said("b")]))
+    await asyncio.sleep(0)
+    wait_until_stored(path, 2)
+    assert told == []
+    assert [entry.text for entry in await store.read("s", 1)] == ["b"]
+    await appending
+    assert not store._writer.coming("s")
+
+
+async def test_who_reads_while_others_write_sees_no_hole_and_nothing_older(
+    path: Path,
+) -> None:
+    store = await SqliteStore.open(path, kept=200_000, pace=0.0)
+    await opened(store)
+    seen = 0
+    writing = True
+
+    async def write() -> None:
+        for _ in range(150):
+            await store.append("s", [said()] * random.randint(1, 3))
+
+    async def read() -> None:
+        nonlocal seen
+        while writing:
+            sure = max(seen, (await store.get("s")).last)
+            after = random.randint(0, sure)
+            found = [entry.position for entry in await store.read("s", after, 10**6)]
+            assert found == list(range(after + 1, after + 1 + len(found)))
+            assert after + len(found) >= sure
+            seen = max(seen, after + len(found))
+
+    reading = [asyncio.create_task(read()) for _ in range(3)]
+    await asyncio.gather(*(write() for _ in range(4)))
+    writing = False
+    await asyncio.gather(*reading)
+    assert seen <= (await store.get("s")).last == len(await store.read("s", 0, 10**6))
+    await store.close()
+
+
+async def test_a_purged_chat_is_in_memory_no_more(store: SqliteStore) -> None:
+    for name in ("s", "t"):
+        await opened(store, name)
+        await store.append(name, [said()])
+    await store.append("s", [], transition=End())
+    assert await store.purge(0.0, 1e9) == 1
+    assert await store.read("s", 0) == []
+    assert len(await store.read("t", 0)) == 1
+
+
+async def test_a_purge_that_is_cancelled_leaves_nothing_in_memory(
+    store: SqliteStore, gate: Gate
+) -> None:
+    await opened(store)
+    await store.append("s", [said()], transition=End())
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    purging = asyncio.create_task(store.purge(0.0, 1e9))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    purging.cancel()
+    with suppress(asyncio.CancelledError):
+        await purging
+    gate.free.set()
+    await held
+    with pytest.raises(SessionNotFoundError):
+        await store.acknowledge("s", 1)  # written after the purge
+    assert await store.read("s", 0) == []
+
+
 # --- files and schemas -----------------------------------------------------------
 
 
@@ -693,10 +823,12 @@ async def test_closing_finishes_what_was_accepted(path: Path, gate: Gate) -> Non
 
 async def test_a_closed_store_refuses_and_may_be_closed_again(path: Path) -> None:
     store = await SqliteStore.open(path)
+    await opened(store)
+    await store.append("s", [said()])
     await store.close()
     await store.close()
     with pytest.raises(StoreUnavailableError, match="closed"):
-        await store.create(new())
+        await store.create(new("t"))
     with pytest.raises(StoreUnavailableError, match="closed"):
         await store.read("s", 0)
 
