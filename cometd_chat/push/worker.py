@@ -4,8 +4,8 @@ Two loops, and a store between them. `announce()` asks who is absent and has not
 heard something, and leaves a job for each of his devices in the same transaction
 that marks the entries as announced. `send()` takes jobs that are ready and gives
 them to their providers. A job is lent with a lease: if its worker dies, another one
-sends it, under the same id. The customer's presence is looked at once more when a
-job is taken.
+sends it, under the same id. The customer's presence, what he has read and his devices
+are looked at once more when a job is taken.
 
 Providers are kept apart (`lanes.py`): one that hangs or refuses everything takes
 nothing from the others.
@@ -14,7 +14,7 @@ nothing from the others.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -23,7 +23,13 @@ from msgspec import MsgspecError, json
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.model import Device, Entry, Job, Session
-from cometd_chat.store import Due, Store, StoreError, StoreUnavailableError
+from cometd_chat.store import (
+    Due,
+    SessionNotFoundError,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+)
 
 from . import (
     DeadDevice,
@@ -137,8 +143,8 @@ class PushWorker:
             if not (room := lane.room(now)):
                 continue
             lent = await self._store.claim_jobs(sender, now, LEASE, room)
-            jobs = await self._renewed(lent)
-            badges = await self._badges(jobs)
+            badges = await self._badges(lent)
+            jobs = await self._still_due(lent)
             for batch in lane.batches(jobs):
                 badge = badges.get(batch[-1].session_id)
                 task = asyncio.create_task(self._guarded(lane, batch, badge))
@@ -202,20 +208,27 @@ class PushWorker:
             heard = page[-1].position
         return found
 
-    async def _renewed(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs with their devices as they are registered by now: the user
-        may have set quiet hours since."""
-        names = dict.fromkeys(job.session_id for job in jobs)
+    async def _still_due(self, lent: Sequence[Job]) -> list[Job]:
+        """Return the jobs that are due by now, with their devices as they are
+        registered by now.
+
+        Since a job was queued, or just lent, its user may have set quiet hours, have
+        read what it tells, be back, or have logged out.
+        """
+        names = list(dict.fromkeys(job.session_id for job in lent))
         found = await asyncio.gather(
             *map(self._store.get, names), return_exceptions=True
         )
-        devices = {
-            (session.id, device.type, device.id): device
-            for session in found
-            if isinstance(session, Session)
-            for device in session.devices
-        }
-        return [_renewed(job, devices) for job in jobs]
+        sessions = dict(zip(names, found, strict=True))
+        due, over = [], []
+        for job in lent:
+            if renewed := _renewed(job, sessions[job.session_id]):
+                due.append(renewed)
+            else:
+                over.append(self._store.finish_job(job))
+        # What cannot be noted now is lent, and looked at, again.
+        await asyncio.gather(*over, return_exceptions=True)
+        return due
 
     async def _badges(self, jobs: Sequence[Job]) -> dict[str, int]:
         """Count the badges of the jobs' sessions, for pushes may have waited long."""
@@ -351,9 +364,22 @@ class PushWorker:
             await self._retry(jobs, self._clock.time() + pause)
 
 
-def _renewed(job: Job, devices: Mapping[tuple[str, str, str], Device]) -> Job:
-    name = (job.session_id, job.device.type, job.device.id)
-    return replace(job, device=devices.get(name, job.device))
+def _renewed(job: Job, session: Session | BaseException) -> Job | None:
+    """Return the job with its device as it is registered by now, None if it is not due
+    any more; as it is, if that cannot be told."""
+    if not isinstance(session, Session):
+        return None if isinstance(session, SessionNotFoundError) else job
+    name = (job.device.type, job.device.id)
+    device = next((d for d in session.devices if (d.type, d.id) == name), None)
+    if device is None or not (job.silent or _rings(session, device, job.position)):
+        return None
+    return replace(job, device=device)
+
+
+def _rings(session: Session, device: Device, position: int) -> bool:
+    """Tell whether this device is to ring for what is at this position."""
+    away = session.absent_since is not None
+    return away and session.acked < position and not device.muted
 
 
 def _pause(attempts: int) -> float:

@@ -103,6 +103,57 @@ async def test_a_push_that_failed_is_not_repeated_to_somebody_who_is_back(
     assert len(here.sender.sent) == 1
 
 
+async def test_nobody_is_pushed_who_comes_back_while_the_push_is_taken(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    async with here.store.holding("claim_jobs", here.push.send()):
+        await here.comes()
+    await here.push.close()
+    assert here.sender.sent == []
+
+
+async def test_who_logs_out_while_the_push_is_taken_gets_none(here: Office) -> None:
+    session, ann = await here.away("phone")
+    await here.gives(session, device("tablet"))
+    await says(ann, session, "one")
+    await here.push.announce()
+    async with here.store.holding("claim_jobs", here.push.send()):
+        await here.customers.deregister(session, "phone")
+        await here.gives(session, device("tablet", muted=True))
+    await here.push.close()
+    assert here.sender.sent == []
+
+
+async def test_nobody_is_told_what_he_has_read_by_other_means_meanwhile(
+    here: Office,
+) -> None:
+    """His app has asked for the transcript, and is away all the same."""
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [Retry("busy"), Retry("busy"), Delivered()]
+    await says(ann, session, "one")
+    await here.wait()
+    await here.store.acknowledge(session.id, (await here.session(session)).last)
+    await says(ann, session, "two")
+    await here.wait()
+    await here.wait(60)
+    assert here.sender.texts == [["one"], ["two"], ["two"]]
+    assert await here.store.job_providers() == []
+
+
+async def test_a_push_is_sent_though_its_chat_cannot_be_looked_up(
+    here: Office,
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    here.store.broken.add("get")
+    await here.wait()
+    assert here.sender.texts == [["one"]]
+
+
 async def test_more_is_unheard_than_the_store_reads_at_once(here: Office) -> None:
     session, ann = await here.away()
     customers = Draft(
