@@ -28,7 +28,12 @@ from aioapns.common import NotificationRequest
 from aioapns.connection import APNsTLSClientProtocol
 from aioapns.exceptions import ConnectionClosed
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import (
+    ConnectionInputs,
+    ConnectionState,
+    H2Connection,
+    H2ConnectionStateMachine,
+)
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -61,6 +66,18 @@ class NotProcessedError(ConnectionClosed):
     """The push surely did not reach anybody; it may be sent again at once."""
 
 
+class _Draining(H2ConnectionStateMachine):
+    """Takes replies behind a GOAWAY: who goes away answers what he has taken (RFC 9113
+    §6.8), which h2 would call an error."""
+
+    _transitions = H2ConnectionStateMachine._transitions | {  # noqa: SLF001 - no other way
+        (ConnectionState.CLIENT_OPEN, ConnectionInputs.RECV_GOAWAY): (
+            None,
+            ConnectionState.CLIENT_OPEN,
+        )
+    }
+
+
 @dataclass(slots=True, eq=False)
 class _Call:
     reply: asyncio.Future[Reply]
@@ -84,6 +101,7 @@ class Connection(APNsTLSClientProtocol):
         loop = asyncio.get_running_loop()
         super().__init__(credentials.topic, loop, auth_provider=credentials.signer)
         self.conn = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self.conn.state_machine = _Draining()
         self.accepting = True
         self.INACTIVITY_TIME = route.patience.idle
         self._route = route
@@ -232,7 +250,7 @@ class Connection(APNsTLSClientProtocol):
             case ConnectionTerminated():
                 error = NotProcessedError("server is going away")
                 self._fail_above(event.last_stream_id or 0, error)
-                self.close()
+                self.retire()
             case _:
                 pass  # windows, acknowledgements and pings are between h2 and the peer
 

@@ -30,8 +30,12 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
 
 from tests.push.apns_keys import Identity
+
+LAST_STREAM = 2**31 - 1
+"""What a GOAWAY names that refuses nothing yet (RFC 9113 §6.8)."""
 
 
 class Mode(Enum):
@@ -46,6 +50,7 @@ class Mode(Enum):
     RESET = auto()  # RST_STREAM(INTERNAL_ERROR)
     GOAWAY = auto()  # before this push
     GOAWAY_AFTER = auto()  # this push is counted in
+    FAREWELL = auto()  # GOAWAY, and the answers to what is under way
     DROP = auto()  # the connection
     NOISE = auto()  # what is no HTTP/2
     BAD_FRAME = auto()  # a window that grows by nothing (RFC 9113 §6.9)
@@ -338,10 +343,13 @@ class _Peer(asyncio.Protocol):
                 self._h2.reset_stream(push.stream, ErrorCodes.REFUSED_STREAM)
             case Mode.RESET:
                 self._h2.reset_stream(push.stream, ErrorCodes.INTERNAL_ERROR)
-            case Mode.GOAWAY:
-                self._h2.close_connection(last_stream_id=push.stream - 1)
-            case Mode.GOAWAY_AFTER:
-                self._h2.close_connection(last_stream_id=push.stream)
+            case Mode.GOAWAY | Mode.GOAWAY_AFTER:
+                before = reply.mode is Mode.GOAWAY
+                self._h2.close_connection(last_stream_id=push.stream - before)
+            case Mode.FAREWELL:
+                # By hand: h2 would say nothing after it.
+                self._transport.write(GoAwayFrame(0, LAST_STREAM).serialize())
+                self._send(push, reply)
             case _:
                 self._send(push, reply)
 

@@ -167,6 +167,23 @@ async def test_what_surely_did_not_arrive_is_sent_again_at_once(
         assert first.headers == second.headers
 
 
+async def test_what_a_server_answers_while_it_goes_away_counts(tmp_path: Path) -> None:
+    """Else each push under way would be sent again, and shown twice."""
+    async with world(tmp_path) as w:
+        await warm(w)
+        w.apns.respond = lambda push: (
+            Answer(mode=Mode.FAREWELL) if push.stream == 3 else OK
+        )
+        w.apns.hold()
+        pushes = w.start(4)
+        await w.apns.arrived(5)
+        w.apns.let_go()
+        assert await asyncio.gather(*pushes) == [Delivered()] * 4
+        await w.apns.until(lambda: not w.apns.alive)
+        await warm(w)
+        assert len(w.apns.connections) == 2
+
+
 async def test_a_server_that_always_goes_away_is_not_stormed(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.apns.respond = lambda _: Answer(mode=Mode.GOAWAY)
