@@ -10,6 +10,10 @@ from cometd_chat.store.redis_keys import Keys, partition_of
 from cometd_chat.store.redis_link import RefusedError, Word
 from cometd_chat.store.redis_servers import Router
 
+MAKING_ROOM = {"cancel_jobs", "expire_jobs", "finish_job", "purge", "release_device"}
+"""Scripts that a server also runs when its memory is full: they take more than they
+bring. What is too old could not go otherwise, and what was sent would be sent again."""
+
 
 def _sources() -> dict[str, str]:
     folder = files(__package__) / "lua"
@@ -19,7 +23,10 @@ def _sources() -> dict[str, str]:
         if file.name.endswith(".lua")
     }
     common = texts.pop("common")
-    return {name: f"{common}\n{text}" for name, text in texts.items()}
+    return {
+        name: "#!lua flags=allow-oom\n" * (name in MAKING_ROOM) + f"{common}\n{text}"
+        for name, text in texts.items()
+    }
 
 
 SOURCES = _sources()

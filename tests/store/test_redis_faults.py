@@ -20,7 +20,7 @@ from cometd_chat.store.redis_check import (
 from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
 from cometd_chat.store.redis_link import Address, Login
 from cometd_chat.store.redis_topology import Servers
-from tests.store.facts import asks, joins, opened, said
+from tests.store.facts import asks, joins, new, opened, said
 from tests.store.proxy import proxied
 from tests.store.redis_server import (
     HOST,
@@ -586,3 +586,38 @@ def test_an_address_says_where_and_who() -> None:
     assert "hidden" not in repr(servers)
     with pytest.raises(StoreError):
         parse("redis://one:port")
+
+
+# --- a memory that is full -------------------------------------------------------
+
+
+async def test_a_full_memory_is_made_room_in_by_what_is_old(
+    server: RedisServer,
+) -> None:
+    """Else a Redis that is full once would be full for ever."""
+    store = await RedisStore.open(server.servers)
+    await opened(store, user="kim")
+    await store.mark_present("s", "phone", 100.0)
+    await store.append("s", [said("goodbye")], transition=End())
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreUnavailableError, match="OOM"):
+        await store.create(new("other"))
+    assert await store.purge(0.0, 100.0) == 1
+    assert server.ask("KEYS", "*:s:*") == server.ask("KEYS", "*:e:*") == ""
+    await store.close()
+
+
+async def test_a_push_that_was_sent_is_noted_in_a_full_memory(
+    server: RedisServer,
+) -> None:
+    """Else it would be sent again as soon as there is room."""
+    store = await RedisStore.open(server.servers)
+    await queued(store)
+    (job,) = await store.claim_jobs("apns", 200.0, 30.0)
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert await store.finish_job(job, sent_at=201.0)
+    assert await store.cancel_jobs("s") == 0
+    server.ask("CONFIG", "SET", "maxmemory", "0")
+    assert [sent.sent_at for sent in await store.sent_pushes("s")] == [201.0]
+    assert await store.claim_jobs("apns", 300.0, 30.0) == []
+    await store.close()
