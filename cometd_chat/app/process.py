@@ -20,7 +20,8 @@ from .owner import sole_owner
 log = logging.getLogger(__name__)
 
 WATCH_PERIOD = 2.0
-"""Seconds between two looks at the configuration file."""
+"""Seconds between two looks at the configuration file; after two that are alike, it is
+taken for complete."""
 
 GC_YOUNG = 50_000
 """Objects made, and not freed again, between two looks for cycles."""
@@ -92,12 +93,17 @@ class Reloader:
         self._env = env
         self._node = node
         self._secrets = load(path, env).secret_files
-        self._seen = self._stamp()
+        self._seen = self._last = self._stamp()
 
     async def check(self) -> None:
-        """Reload if one of the files is another one than at the last look."""
-        if (stamp := self._stamp()) != self._seen:
-            self._seen = stamp
+        """Reload if one of the files is another one, and still is at the next look.
+
+        Whoever writes it may not be done: half a file is often a valid one, and the
+        pushes that it does not speak of would be lost.
+        """
+        stamp = self._stamp()
+        settled, self._last = stamp == self._last, stamp
+        if settled and stamp != self._seen:
             self.reload()
 
     def reload(self) -> None:

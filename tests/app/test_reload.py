@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from cometd_chat.app import Node
-from cometd_chat.config import Config, Reload, changes, loads
+from cometd_chat.app.process import Reloader
+from cometd_chat.config import Config, LiveConfig, Reload, changes, load, loads
 from tests.clients.raw import BayeuxClient, V1Chat
 from tests.clients.ws import SocketClient, upgrade
 
@@ -49,6 +51,40 @@ def test_pushes_and_proxies_are_looked_up_each_time(tmp_path: Path) -> None:
         "trusted_proxies": Reload.LIVE,
         "pushEnabled": Reload.LIVE,
     }
+
+
+class Running:
+    """What a reloader needs of a node."""
+
+    def __init__(self, path: Path) -> None:
+        config = load(path, {}).config
+        assert config is not None
+        self.live = LiveConfig(config)
+        self.replace = self.live.replace
+
+
+async def test_half_a_file_is_not_put_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "chat.ini"
+    service = "[service.sales]\n_client_timeout_notification = 7\n"
+    whole = f"[agents]\nsecret = {'s' * 40}\n{service}"
+    path.write_text(whole)
+    node: Any = Running(path)
+    reloader = Reloader(path, {}, node)
+
+    def delay() -> Any:
+        return node.live.current.service("sales").client_timeout_notification
+
+    path.write_text(whole.removesuffix(service))  # whoever writes it is not done
+    await reloader.check()
+    assert delay() == 7
+    path.write_text(whole.replace("= 7", "= 12"))
+    await reloader.check()
+    assert delay() == 7
+    await reloader.check()
+    assert delay() == 12
+    path.write_text(whole)
+    reloader.reload()  # whoever sends a signal is done
+    assert delay() == 7
 
 
 def test_the_cookie_stays_until_the_next_start(tmp_path: Path) -> None:
