@@ -74,6 +74,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 10.0, 3600.0
 """Seconds before the second try, and at most between two unless the service wants more.
 """
 
+DOUBLINGS = 20
+"""Tries after which the pause does not double any more; it is the longest by then."""
+
 BREAK = 60.0
 """Seconds for which a provider that refuses our credentials is left alone."""
 
@@ -385,5 +388,6 @@ def _rings(session: Session, device: Device, position: int) -> bool:
 def _pause(attempts: int) -> float:
     """Return the seconds until the next try: doubled each time, and never exact, so
     that what failed together does not come back together."""
-    longest = min(FIRST_PAUSE * 2.0**attempts, LONGEST_PAUSE)
+    # A provider that refuses us for a day tries a push more often than a float doubles.
+    longest = min(FIRST_PAUSE * 2.0 ** min(attempts, DOUBLINGS), LONGEST_PAUSE)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

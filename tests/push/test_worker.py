@@ -261,6 +261,22 @@ async def test_a_retry_comes_later_each_time_and_under_the_same_id(
     assert len({sent.push.id for sent in here.sender.sent}) == 1
 
 
+async def test_what_waited_a_day_for_an_admin_is_not_tried_all_the_time(
+    here: Office, tmp_path: Path
+) -> None:
+    session, ann = await here.away()
+    here.sender.say[MAIN] = [Retry("busy")]
+    await says(ann, session, "one")
+    await here.push.announce()
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE job SET attempts = 1400")
+    await here.wait()
+    await here.wait(1790)
+    assert len(here.sender.sent) == 1
+    await here.wait(1810)
+    assert len(here.sender.sent) == 2
+
+
 async def test_a_retry_waits_as_long_as_the_service_says(here: Office) -> None:
     session, ann = await here.away()
     here.sender.say[MAIN] = [Retry("busy", after=600.0), Delivered()]
