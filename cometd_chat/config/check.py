@@ -4,13 +4,14 @@ from base64 import b64decode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
+from itertools import product
 from types import MappingProxyType
 from typing import TypeAlias
 
 from cometd_chat.config.ini import Origin, Problem, Severity
 from cometd_chat.config.push_options import ProviderOptions
 from cometd_chat.config.resolve import Config
-from cometd_chat.config.sections import DEBUG, names_in, options_of
+from cometd_chat.config.sections import DEBUG, names_in, options_of, provider_chain
 from cometd_chat.config.table import rows
 
 Origins: TypeAlias = Mapping[tuple[str, str], Origin]
@@ -176,14 +177,15 @@ def _nobody_to_write_to(config: Config) -> Iterator[Finding]:
 
 
 def _unusable_signing_key(config: Config) -> Iterator[Finding]:
-    for section, values in config.layers.items():
-        keys = str(values.get("customhttp_secret", "")).split()
+    twins = ("customhttp_secret", f"{DEBUG}customhttp_secret")
+    for (section, values), attr in product(config.layers.items(), twins):
+        keys = str(values.get(attr, "")).split()
         if not all(map(_is_signing_key, keys)):
             message = (
                 f": expected base64 of {SHORTEST_SIGNING_KEY} bytes or more, with or "
                 "without whsec_ in front; several separated by spaces"
             )
-            yield "error", section, "customhttp_secret", message
+            yield "error", section, attr, message
 
 
 def _is_signing_key(secret: str) -> bool:
@@ -192,6 +194,23 @@ def _is_signing_key(secret: str) -> bool:
     except ValueError:
         return False
     return len(key) >= SHORTEST_SIGNING_KEY
+
+
+_OF_A_KEY = ("apns_key_id", "apns_team_id", "apns_topic")
+"""Fields without which a key for APNs is of no use."""
+
+
+def _useless_apns_key(config: Config) -> Iterator[Finding]:
+    for name, debug in product(config.providers or ("",), (False, True)):
+        key = DEBUG * debug + "apns_key_file"
+        options = config.provider(name, EVENT, debug=debug)
+        missing = [attr for attr in _OF_A_KEY if not getattr(options, attr)]
+        _, section = config.laid(provider_chain(name, EVENT)).get(key, (None, ""))
+        if section and missing:
+            title = f"push.provider.{name}" if name else section
+            whom = "" if title == section else f" to [{title}]"
+            needed = ", ".join(map(_provider_option, missing))
+            yield "warning", section, key, f" is of no use{whom} without {needed}"
 
 
 def _unknown_event(config: Config) -> Iterator[Finding]:
@@ -257,6 +276,7 @@ RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"push"}), _push_without_means),
     (frozenset({"push"}), _nobody_to_write_to),
     (frozenset(), _unusable_signing_key),
+    (frozenset({"push"}), _useless_apns_key),
     (frozenset(), _unknown_event),
     (frozenset({"store", "agents"}), _key_of_one_node),
     (frozenset({"server", "store"}), _workers_of_one_file),

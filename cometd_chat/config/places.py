@@ -103,6 +103,34 @@ def _url(text: str) -> str:
 URL = Kind(noun="address", allowed="such as https://example.com/path", parse=_url)
 
 
+def _url_of(scheme: str, example: str) -> Kind[str]:
+    def parse(text: str) -> str:
+        if urlsplit(_url(text)).scheme != scheme:
+            raise RejectedError(f"expected {scheme}://, as in {example}")
+        return text
+
+    return Kind(noun="address", allowed=f"such as {example}", parse=parse)
+
+
+HTTPS_URL = _url_of("https", "https://api.push.apple.com")
+
+HTTP_URL = _url_of("http", "http://proxy.example.com:3128")
+
+
+def _contact(text: str) -> str:
+    if not re.fullmatch(r"mailto:[^\s@]+@[^\s@]+|https://[^\s/]+\S*", text):
+        raise RejectedError
+    return text
+
+
+CONTACT = Kind(
+    noun="contact",
+    allowed="such as mailto:push@example.com or https://example.com",
+    parse=_contact,
+    guesses=lambda text: (f"mailto:{text}",),
+)
+
+
 _REDIS = r"rediss?://"
 _REDIS_CLUSTER = r"rediss?\+cluster://"
 _REDIS_HOSTS = r"([^\s@/]*@)?[^\s@/,]+(,[^\s@/,]+)*"

@@ -15,7 +15,7 @@ from cometd_chat.config.kinds import (
     names,
     whole_seconds,
 )
-from cometd_chat.config.places import FILE, URL
+from cometd_chat.config.places import CONTACT, FILE, HTTP_URL, HTTPS_URL, URL
 from cometd_chat.config.table import DAY, EVENTS, TYPING, Reload, option
 
 PROVIDERS = (
@@ -145,14 +145,14 @@ class ProviderOptions:
         example="com.example.shop",
     )
     apns_server: str = option(
-        URL,
+        HTTPS_URL,
         "https://api.push.apple.com",
         "Address of APNs; the sandbox has its own.",
         name="apns.server",
         example="https://api.sandbox.push.apple.com",
     )
     apns_proxy: str = option(
-        URL,
+        HTTP_URL,
         "",
         "Address of an HTTP proxy on the way to APNs.",
         name="apns.proxy",
@@ -416,7 +416,7 @@ class ProviderOptions:
         example="*.example.com",
     )
     webpush_subject: str = option(
-        TEXT,
+        CONTACT,
         "mailto:postmaster@localhost",
         "Whom push services write to about this server (RFC 8292).",
         name="webpush.subject",

@@ -16,6 +16,9 @@ pushEnabled = comet, customhttp, ios, fcm, httpcb, webpush
 [push.provider.company]
 customhttp.url = {url}
 apns.key_file = /dev/null
+apns.key_id = KEY
+apns.team_id = TEAM
+apns.topic = com.example.shop
 fcm.credentials_file = /dev/null
 httpcb.hosts = push.example.com
 webpush.vapid_key_file = /dev/null

@@ -137,14 +137,15 @@ def test_files_and_addresses(tmp_path: Path) -> None:
     loaded = loads(
         f"[push.provider.main]\n"
         f"apns.key_file = {key}\n"
-        f"apns.server = http://127.0.0.1:2197\n"
+        f"apns.key_id = KEY\napns.team_id = TEAM\napns.topic = com.example.shop\n"
+        f"apns.server = https://127.0.0.1:2197\n"
         f"apple.badge = 0\n"
     )
     assert loaded.problems == ()
     assert loaded.config
     provider = loaded.config.provider("main")
     assert provider.apns_key_file == key
-    assert provider.apns_server == "http://127.0.0.1:2197"
+    assert provider.apns_server == "https://127.0.0.1:2197"
     assert provider.apple_badge == 0
 
 
