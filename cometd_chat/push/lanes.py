@@ -70,6 +70,10 @@ class Lane:
             case _:
                 pass  # says nothing of the device
 
+    def begins_to_fail(self, retry: Retry) -> bool:
+        """Tell whether it is with this outcome, just noted, that the provider fails."""
+        return retry.scope is Scope.PUSH and self._failures == FAILING
+
     def believes(self, job: Job, dead: DeadDevice) -> bool:
         """Tell whether the device is dead indeed, as was noted before.
 

@@ -48,7 +48,7 @@ from .compose import (
     receivers,
     together_until,
 )
-from .lanes import Lane
+from .lanes import FAILING, Lane
 from .lines import told_together
 from .quiet import quiet_until
 from .wording import Texts
@@ -335,6 +335,9 @@ class PushWorker:
             case Delivered():
                 await self._finish(jobs, now)
             case Retry(after=after):
+                if lane.begins_to_fail(outcome):
+                    told = "%s has failed %d times in a row: %s"
+                    log.error(told, sent.provider, FAILING, outcome.reason)
                 until = now + max(after or 0.0, _pause(sent.attempts))
                 lane.wait(outcome, sent, until, now)
                 await self._retry(jobs, until)

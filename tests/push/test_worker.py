@@ -520,6 +520,20 @@ async def test_a_provider_that_fails_gets_one_push_at_a_time_until_one_succeeds(
     assert len(here.sender.sent) == FAILING + 5
 
 
+async def test_an_admin_is_told_once_that_a_provider_cannot_be_reached(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else nobody would know of pushes that are given up after a day."""
+    here.sender.say[MAIN] = [Retry("cannot connect")]
+    await pushed(here, *(f"p{n}" for n in range(FAILING - 1)))
+    assert "cannot connect" not in caplog.text
+    for _ in range(3):
+        await here.wait(60)
+    assert len(here.sender.sent) > FAILING
+    assert caplog.text.count("customhttp:main has failed 10 times in a row") == 1
+    assert caplog.text.count("cannot connect") == 1
+
+
 async def test_a_push_that_cannot_be_read_is_dropped(
     here: Office, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
