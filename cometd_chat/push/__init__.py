@@ -115,10 +115,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Misconfigured:
-    """The service refuses our credentials or settings: nothing works until an admin
-    acts, so that pushes wait and devices stay."""
+    """The service refuses our credentials or settings: until an admin acts, nothing
+    that is in `scope` works, so that pushes wait and devices stay."""
 
     reason: str
+    scope: Scope = Scope.PROVIDER
 
 
 Outcome: TypeAlias = Delivered | Retry | DeadDevice | Dropped | Misconfigured

@@ -19,8 +19,9 @@ VERDICTS: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (messaging.UnregisteredError, Verdict.DEAD),
     # Of another project: its devices are, or our account is.
     (messaging.SenderIdMismatchError, Verdict.DOUBTFUL),
-    # Google cannot reach Apple or a browser with the key that Firebase was given.
-    (messaging.ThirdPartyAuthError, Verdict.MISCONFIGURED),
+    # Google cannot reach Apple or a browser with the key that Firebase was given;
+    # Android phones need none.
+    (messaging.ThirdPartyAuthError, Verdict.PARTLY_MISCONFIGURED),
     # Without a code of FCM these speak of the project, not of the device.
     (exceptions.PermissionDeniedError, Verdict.MISCONFIGURED),
     (exceptions.NotFoundError, Verdict.MISCONFIGURED),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from cometd_chat.model import Job
 
-from . import DeadDevice, Delivered, Outcome, Retry, Scope
+from . import DeadDevice, Delivered, Misconfigured, Outcome, Retry, Scope
 
 AT_ONCE = 50
 """Pushes of one provider that may be under way at the same time."""
@@ -41,6 +41,7 @@ class Lane:
     running: set[asyncio.Task[None]] = field(default_factory=set)
     closed_until: float = 0.0
     _failures: int = 0
+    _complained_until: float = 0.0
     _doubtful: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLE))
     _doubted: dict[str, int] = field(default_factory=dict)
     _held: dict[str, float] = field(default_factory=dict)
@@ -96,6 +97,15 @@ class Lane:
                 self.closed_until = max(self.closed_until, closed_until)
             case Scope.PUSH:
                 pass
+
+    def refused(self, refusal: Misconfigured, until: float, now: float) -> bool:
+        """Leave the provider alone until then, if it refuses all; tell whether an
+        admin is to be told, as he was not of late."""
+        if refusal.scope is Scope.PROVIDER:
+            self.closed_until = max(self.closed_until, until)
+        told = now < self._complained_until
+        self._complained_until = self._complained_until if told else until
+        return not told
 
     def held_until(self, device_id: str) -> float:
         """Return when something may be sent to this device."""

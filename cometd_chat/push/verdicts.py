@@ -13,6 +13,7 @@ from cometd_chat.push import (
     Misconfigured,
     Outcome,
     Retry,
+    Scope,
 )
 
 
@@ -25,6 +26,7 @@ class Verdict(Enum):
     DOUBTFUL = "dead, unless the fault is ours"
     DROPPED = "dropped"
     MISCONFIGURED = "misconfigured"
+    PARTLY_MISCONFIGURED = "misconfigured for devices like this one"
 
 
 def outcome(verdict: Verdict, reason: str, after: float | None = None) -> Outcome:
@@ -34,14 +36,14 @@ def outcome(verdict: Verdict, reason: str, after: float | None = None) -> Outcom
             return Delivered()
         case Verdict.RETRY:
             return Retry(reason, after)
-        case Verdict.DEAD:
-            return DeadDevice(reason)
-        case Verdict.DOUBTFUL:
-            return DeadDevice(reason, doubtful=True)
+        case Verdict.DEAD | Verdict.DOUBTFUL:
+            return DeadDevice(reason, doubtful=verdict is Verdict.DOUBTFUL)
         case Verdict.DROPPED:
             return Dropped(reason)
         case Verdict.MISCONFIGURED:
             return Misconfigured(reason)
+        case Verdict.PARTLY_MISCONFIGURED:
+            return Misconfigured(reason, Scope.PUSH)
     assert_never(verdict)
 
 

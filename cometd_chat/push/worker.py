@@ -347,10 +347,9 @@ class PushWorker:
                 log.error("a push to %s cannot be sent: %s", sent.provider, reason)
                 await self._finish(jobs)
             case Misconfigured(reason=reason):
-                if now >= lane.closed_until:
+                if lane.refused(outcome, now + BREAK, now):
                     log.error("%s refuses our pushes: %s", sent.provider, reason)
-                    lane.closed_until = now + BREAK
-                await self._retry(jobs, lane.closed_until)
+                await self._retry(jobs, now + BREAK)
 
     async def _bury(self, lane: Lane, jobs: Sequence[Job], dead: DeadDevice) -> None:
         """Remove a device that is dead indeed; otherwise the push waits."""

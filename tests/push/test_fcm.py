@@ -22,6 +22,7 @@ from cometd_chat.push import (
     Misconfigured,
     Outcome,
     Retry,
+    Scope,
 )
 from cometd_chat.push.fcm import FcmProvider
 from cometd_chat.push.fcm_account import LOOK_PERIOD
@@ -152,7 +153,7 @@ OURS = Dropped("FCM: InvalidArgumentError")
         (fault(401, "UNAUTHENTICATED"), Misconfigured("FCM: UnauthenticatedError")),
         (
             fault(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"),
-            Misconfigured("FCM: ThirdPartyAuthError"),
+            Misconfigured("FCM: ThirdPartyAuthError", Scope.PUSH),
         ),
         (fault(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT"), OURS),
         (fault(400, "INVALID_ARGUMENT", fields=("message.token",)), BLAMED),

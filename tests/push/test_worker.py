@@ -580,6 +580,21 @@ async def test_a_provider_that_refuses_us_is_left_alone_and_loses_nothing(
     assert len(here.sender.sent) == 3 + 4
 
 
+async def test_those_whom_a_wrong_setting_does_not_concern_are_pushed(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Firebase has lost the key for iPhones; Android phones need none."""
+    iphones = [f"iphone{n}" for n in range(3)]
+    for name in iphones:
+        here.sender.say[name] = [Misconfigured("bad key", Scope.PUSH), Delivered()]
+    await pushed(here, *iphones)
+    await pushed(here, "android")
+    assert sorted(here.sender.devices) == ["android", *iphones]
+    assert caplog.text.count("bad key") == 1
+    await here.wait(60)
+    assert sorted(here.sender.devices[4:]) == iphones
+
+
 async def test_a_fault_of_a_driver_is_a_retry_and_no_word_of_it_is_logged(
     here: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
