@@ -343,9 +343,10 @@ class Store(Protocol):
         """Note that the job was sent, or never will be: it is gone.
 
         With `sent_at`, it is remembered as sent for as long as the session, and what it
-        told counts as announced, be the job gone or not. Returns False, and otherwise
-        changes nothing, when its lease had passed to somebody else or was given back,
-        or the job was deleted.
+        told counts as announced, be the job gone or not. A job of this id that was
+        given back, lent to somebody else or queued anew meanwhile is gone too: the
+        customer has it. Returns False, and otherwise changes nothing, when its lease
+        had passed to somebody else or was given back, or the job was deleted.
         """
         ...
 

@@ -62,6 +62,7 @@ UPDATE session SET unheard_since = CASE
 WHERE number = ?
 """
 _FINISH = "DELETE FROM job WHERE id = ? AND lease = ?"
+_SUPERSEDE = "DELETE FROM job WHERE id = ?"
 _REMEMBER = (
     "INSERT INTO sent SELECT number, ?, ?, ?, ?, ?, NULL, NULL FROM session"
     " WHERE id = ? ON CONFLICT DO NOTHING"
@@ -147,7 +148,9 @@ def finish(
 ) -> bool:
     """`Store.finish_job`."""
     del news
+    held = db.execute(_FINISH, (job.id, job.lease)).rowcount == 1
     if sent_at is not None:
+        db.execute(_SUPERSEDE, (job.id,))
         facts = (job.id, job.device.type, job.provider, job.position, sent_at)
         db.execute(_REMEMBER, (*facts, job.session_id))
         if not job.silent:
@@ -155,7 +158,7 @@ def finish(
             # The customer may have come and gone while it was sent.
             for (number,) in db.execute(_TOLD, (job.position, job.session_id)):
                 hear(db, number)
-    return db.execute(_FINISH, (job.id, job.lease)).rowcount == 1
+    return held
 
 
 def sent(db: sqlite3.Connection, session_id: str) -> list[SentPush]:

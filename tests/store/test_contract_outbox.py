@@ -287,6 +287,31 @@ async def test_what_was_sent_while_he_came_and_went_is_not_due_again(
     assert await due_again(store) == []
 
 
+async def test_what_was_sent_is_not_sent_again_though_it_was_queued_anew(
+    store: Store,
+) -> None:
+    """The customer came and went, and was announced to again, while it was sent."""
+    await announced(store, push())
+    (job,) = await claim(store)
+    await back_and_gone(store)
+    (once_more,) = await store.claim_due("sales", 150.0, 0.0, LEASE)
+    assert await store.announce(once_more, 1, [push()])
+    assert not await store.finish_job(job, 151.0)
+    assert await claim(store, 151.0) == []
+    assert await store.job_providers() == []
+
+
+async def test_what_was_sent_late_is_not_tried_again_by_who_took_it_over(
+    store: Store,
+) -> None:
+    await announced(store, push())
+    (slow,) = await claim(store)
+    (other,) = await claim(store, 100.0 + LEASE)
+    assert not await store.finish_job(slow, 131.0)
+    assert not await store.retry_job(other, 132.0)
+    assert await claim(store, 500.0) == []
+
+
 async def test_what_failed_while_he_came_and_went_is_due_again(store: Store) -> None:
     await announced(store, push())
     (job,) = await claim(store)

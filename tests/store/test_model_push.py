@@ -142,8 +142,7 @@ class Pushes(Machine):
         if not job.silent:
             chat.badged = True
             chat.announced = max(chat.announced, min(job.position, chat.last))
-        if done:
-            del self.jobs[job.id]
+        self.jobs.pop(job.id, None)
 
     @invariant()
     def remembers_what_was_sent(self) -> None:

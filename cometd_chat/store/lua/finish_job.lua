@@ -19,7 +19,8 @@ return once(function()
   end
   local text = call('HGET', of('j'), ARGV[4])
   local job = text and cjson.decode(text)
-  if not job or tonumber(job[LEASE]) ~= tonumber(ARGV[5]) then return {'no'} end
-  drop_job(ARGV[4], job)
-  return {'ok'}
+  local held = job and tonumber(job[LEASE]) == tonumber(ARGV[5])
+  -- Whoever else has it, or queued it anew: it was sent.
+  if held or (job and ARGV[6] ~= '') then drop_job(ARGV[4], job) end
+  return {held and 'ok' or 'no'}
 end)
