@@ -46,6 +46,8 @@ async def serve(
     logs.set_up(config.log.level, config.log.format)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stale = asyncio.Event()  # SIGHUP would end a process that does not listen to it yet
+    loop.add_signal_handler(signal.SIGHUP, stale.set)
     async with AsyncExitStack() as stack:
         stack.enter_context(sole_owner(config.store))
         node = Node(config, sock=None if seat is None else seat.sock)
@@ -54,6 +56,8 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)
+        if stale.is_set():
+            reloader.reload()
         if seat is not None:
             loop.add_reader(seat.parent, _orphaned, loop, seat.parent, stopping)
         async with repeated(WATCH_PERIOD, reloader.check):

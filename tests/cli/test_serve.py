@@ -1,7 +1,10 @@
 """`cometd-chat serve`: its ready line, its end, its refusals, its reload."""
 
+import asyncio
+import contextlib
 import signal
 import socket
+import sqlite3
 import stat
 from base64 import b64encode
 from pathlib import Path
@@ -12,6 +15,7 @@ from tests.cli.conftest import TokenOf, change
 from tests.cli.program import Program, Server, run, says_it_in_one_sentence
 from tests.clients.agent import AgentClient
 from tests.clients.raw import UnexpectedStatusError, V1Chat
+from tests.web.conftest import until
 
 
 async def test_the_ready_line_is_true_and_exactly_as_promised(server: Server) -> None:
@@ -189,6 +193,31 @@ async def test_sighup_puts_good_values_in_force_and_refuses_bad_ones(
         with pytest.raises(UnexpectedStatusError):
             await chat.send("long enough")
         await chat.send("short")
+
+
+async def test_sighup_during_the_start_ends_nothing_and_is_not_forgotten(
+    config: Path,
+) -> None:
+    server = Server(config)
+
+    def waits() -> bool:
+        fds = Path(f"/proc/{server.process.pid}/fd").iterdir()
+        with contextlib.suppress(OSError):
+            return any(fd.readlink().name == "chat.db" for fd in fds)
+        return False
+
+    with contextlib.closing(sqlite3.connect(config.parent / "chat.db")) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        starting = asyncio.create_task(server.start())
+        await until(lambda: server._process is not None and waits(), 20.0)
+        change(config, "[log]", "[limits]\ntext = 5B\n[log]")
+        server.signal(signal.SIGHUP)
+        db.rollback()
+    try:
+        await starting
+        await server.says(r"\[limits\] text: 8KiB -> 5B")
+    finally:
+        await server.kill()
 
 
 async def test_a_secret_in_a_file_of_its_own_is_read_again_when_that_changes(
