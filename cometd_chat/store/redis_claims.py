@@ -9,10 +9,10 @@ The answer to a claim may be lost. What was lent by it comes back with its lease
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from cometd_chat.model import Job, NewJob, SentPush, Session
 from cometd_chat.store import Due, StoreError
@@ -41,7 +41,8 @@ class Claims:
         self._scripts = scripts
         self._sessions = sessions
         self._devices = devices
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # While somebody holds or awaits them: customers invent names of services.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unused: list[Job] = []
 
     async def expire(self, now: float, limit: int) -> list[Session]:
@@ -135,7 +136,8 @@ class Claims:
     ) -> list[T]:
         lent: dict[str, T | None] = {}
         kind = ranges[0][0]
-        async with self._turns[kind]:  # else callers of one process find the same ones
+        turn = self._turns.setdefault(kind, asyncio.Lock())
+        async with turn:  # else callers of one process find the same ones
             for _ in range(ROUNDS):
                 found = await self._sessions.earliest(ranges, limit)
                 names = [name for _, name in found if lent.get(name) is None]

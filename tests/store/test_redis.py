@@ -208,6 +208,15 @@ async def test_workers_of_two_nodes_share_what_is_due(
     assert sorted(claimed) == sorted(f"s{n}" for n in range(30))
 
 
+async def test_services_that_customers_invent_are_not_remembered(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    names = [f"invented-{n}" for n in range(20)]
+    await asyncio.gather(*(here.claim_due(n, 100.0, 0.0, 30.0) for n in names))
+    assert not here._claims._turns
+
+
 async def test_all_nodes_are_told_the_time_of_the_same_server(
     redis_cluster: Servers, prefix: str
 ) -> None:
