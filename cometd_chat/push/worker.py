@@ -14,7 +14,7 @@ nothing from the others.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -117,17 +117,7 @@ class PushWorker:
 
     async def announce(self) -> None:
         """Leave jobs for everybody who is due; call it often."""
-        for service in await self._store.unheard_services():
-            delay = self._live.current.service(service).client_timeout_notification
-            more = True
-            while more:
-                now = self._clock.time()
-                found = await self._store.claim_due(
-                    service, now, delay, ANNOUNCING, AT_A_TIME
-                )
-                work = (self._tried(self._announce(due, now)) for due in found)
-                await asyncio.gather(*work)
-                more = len(found) == AT_A_TIME
+        await _each(self._announce_to, await self._store.unheard_services())
 
     async def correct(self) -> None:
         """Leave silent jobs where a badge went down; call it about once a second."""
@@ -141,18 +131,7 @@ class PushWorker:
 
     async def send(self) -> None:
         """Begin to send what is ready; call it often. Returns before it is sent."""
-        for sender in await self._store.job_providers():
-            lane, now = self._lanes.setdefault(sender, Lane()), self._clock.time()
-            if not (room := lane.room(now)):
-                continue
-            lent = await self._store.claim_jobs(sender, now, LEASE, room)
-            badges = await self._badges(lent)
-            jobs = await self._still_due(lent)
-            for batch in lane.batches(jobs):
-                badge = badges.get(batch[-1].session_id)
-                task = asyncio.create_task(self._guarded(lane, batch, badge))
-                lane.running.add(task)
-                task.add_done_callback(lane.running.discard)
+        await _each(self._send_by, await self._store.job_providers())
 
     async def close(self) -> None:
         """Give what is under way a few seconds, then close the providers.
@@ -166,6 +145,31 @@ class PushWorker:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self._providers.close()
+
+    async def _announce_to(self, service: str) -> None:
+        delay = self._live.current.service(service).client_timeout_notification
+        more = True
+        while more:
+            now = self._clock.time()
+            found = await self._store.claim_due(
+                service, now, delay, ANNOUNCING, AT_A_TIME
+            )
+            work = (self._tried(self._announce(due, now)) for due in found)
+            await asyncio.gather(*work)
+            more = len(found) == AT_A_TIME
+
+    async def _send_by(self, sender: str) -> None:
+        lane, now = self._lanes.setdefault(sender, Lane()), self._clock.time()
+        if not (room := lane.room(now)):
+            return
+        lent = await self._store.claim_jobs(sender, now, LEASE, room)
+        badges = await self._badges(lent)
+        jobs = await self._still_due(lent)
+        for batch in lane.batches(jobs):
+            badge = badges.get(batch[-1].session_id)
+            task = asyncio.create_task(self._guarded(lane, batch, badge))
+            lane.running.add(task)
+            task.add_done_callback(lane.running.discard)
 
     async def _tried(self, work: Awaitable[None]) -> None:
         try:
@@ -367,6 +371,21 @@ class PushWorker:
         else:  # it was registered anew, or the fault may be ours
             pause = max(BREAK, _pause(job.attempts))
             await self._retry(jobs, self._clock.time() + pause)
+
+
+async def _each(work: Callable[[str], Awaitable[None]], names: Sequence[str]) -> None:
+    """Do the work for each name; where it fails, the others do not notice.
+
+    Raises: StoreError, one of those that came.
+    """
+    failure: StoreError | None = None
+    for name in names:
+        try:
+            await work(name)
+        except StoreError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _renewed(job: Job, session: Session | BaseException) -> Job | None:

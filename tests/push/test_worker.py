@@ -24,6 +24,7 @@ from cometd_chat.push import (
 )
 from cometd_chat.push import worker as module
 from cometd_chat.push.lanes import AT_ONCE, FAILING
+from cometd_chat.store import StoreError
 from tests.push.facts import at
 from tests.push.office import CONFIG, Office, office, says
 from tests.web.conftest import until
@@ -691,6 +692,31 @@ async def test_a_provider_that_hangs_takes_nothing_from_the_others(
         await until(lambda pushed=pushed: here.sender.sent[-1].texts == [pushed])
     here.sender.hold[OTHER].set()
     await here.push.close()
+
+
+async def test_a_damaged_row_keeps_no_other_provider_and_no_other_service(
+    here: Office, tmp_path: Path
+) -> None:
+    here.configure(CONFIG + "[service.a-first]\n_client_timeout_notification = 0\n")
+    first, ann = await here.away("first", service="a-first")
+    damaged, bob = await here.away("damaged", user="b")
+    good, eve = await here.away("good", user="e")
+    await here.gives(good, device("good", provider="other"))
+    for desk, session in ((ann, first), (bob, damaged), (eve, good)):
+        await says(desk, session, "one")
+    await here.push.announce()
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE job SET device = '{' WHERE device_id = 'damaged'")
+    with pytest.raises(StoreError):
+        await here.push.send()
+    await until(lambda: here.sender.devices == ["good"])
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (first.id,))
+    await says(ann, first, "two")
+    await says(eve, good, "two")
+    with pytest.raises(StoreError):
+        await here.push.announce()
+    assert len(await here.store.job_providers()) == 2
 
 
 async def test_closing_waits_a_little_and_gives_up_what_hangs(
