@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from cometd_chat import logs
@@ -96,6 +97,7 @@ class Reloader:
         self._path = path
         self._env = env
         self._node = node
+        self._database = node.live.current.store.url
         self._secrets = load(path, env).secret_files
         self._seen = self._last = self._stamp()
 
@@ -120,7 +122,7 @@ class Reloader:
         for problem in loaded.problems:
             log.warning("%s", problem)
         try:
-            config = loaded.config and with_agent_secret(loaded.config)
+            config = loaded.config and self._with_secret(loaded.config)
         except SecretFileError as exc:
             log.error("%s", exc)
             config = None
@@ -133,6 +135,13 @@ class Reloader:
             late = change.reload is Reload.RESTART
             log.info("%s%s", change, ", at the next start" if late else "")
         log.info("configuration loaded, %d options changed", len(changed))
+
+    def _with_secret(self, config: Config) -> Config:
+        """Return it with the key for agents' tokens: the one beside another database
+        counts, as that does, from the next start on."""
+        running = replace(config.store, url=self._database)
+        agents = with_agent_secret(replace(config, store=running)).agents
+        return replace(config, agents=agents)
 
     def _stamp(self) -> dict[Path, tuple[int, int, int] | None]:
         files = self._secrets if self._path is None else {self._path, *self._secrets}

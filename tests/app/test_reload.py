@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cometd_chat.agent_secret import with_agent_secret
 from cometd_chat.app import Node
 from cometd_chat.app.process import Reloader
 from cometd_chat.config import Config, LiveConfig, Reload, changes, load, loads
@@ -59,7 +60,7 @@ class Running:
     def __init__(self, path: Path) -> None:
         config = load(path, {}).config
         assert config is not None
-        self.live = LiveConfig(config)
+        self.live = LiveConfig(with_agent_secret(config))
         self.replace = self.live.replace
 
 
@@ -85,6 +86,21 @@ async def test_half_a_file_is_not_put_in_force(tmp_path: Path) -> None:
     path.write_text(whole)
     reloader.reload()  # whoever sends a signal is done
     assert delay() == 7
+
+
+def test_agents_keep_their_tokens_until_another_database_is_in_use(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "chat.ini"
+    path.write_text(f"[store]\nurl = sqlite:///{tmp_path}/one/chat.db\n")
+    node: Any = Running(path)
+    reloader = Reloader(path, {}, node)
+    secret = node.live.current.agents.secret
+    path.write_text(f"[store]\nurl = sqlite:///{tmp_path}/two/chat.db\n")
+    reloader.reload()
+    reloader.reload()
+    assert node.live.current.store.url.endswith("two/chat.db")
+    assert node.live.current.agents.secret == secret
 
 
 def test_the_cookie_stays_until_the_next_start(tmp_path: Path) -> None:
