@@ -507,4 +507,4 @@ class Posting(RuleBasedStateMachine):
 
 
 TestPosting = Posting.TestCase
-TestPosting.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestPosting.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

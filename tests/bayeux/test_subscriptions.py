@@ -172,7 +172,7 @@ class Subscribing(RuleBasedStateMachine):
 
 TestSubscribing = Subscribing.TestCase
 TestSubscribing.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None
+    max_examples=50, stateful_step_count=30, deadline=None
 )
 
 
@@ -231,7 +231,7 @@ def test_without_patterns_nothing_is_covered() -> None:
 
 
 @given(allowed=st.lists(NAMES, max_size=4), name=NAMES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_covered_means_that_every_channel_it_matches_is_allowed(
     allowed: list[str], name: str
 ) -> None:
