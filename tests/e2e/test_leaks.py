@@ -38,7 +38,7 @@ ROUNDS = {1: 4, 2: 3}
 EACH = 171
 """Clients of each state and transport in each round: 10,260 of one node in all."""
 
-AT_ONCE = 30
+AT_ONCE = 15
 """Clients that come together: so few that each is served before it is forgotten."""
 
 BIG = "/news/big"

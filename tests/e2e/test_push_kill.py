@@ -22,6 +22,8 @@ from .test_push import PUSH
 pytestmark = pytest.mark.slow
 
 PUSHES = 1000
+FILLED = 100
+"""Chats that are made at a time: so few that none waits too long for the store."""
 BEFORE = 300
 """Pushes that the company answers before it hangs, and the server is killed."""
 BACK = 20
@@ -52,7 +54,9 @@ class Company(Watched):
 async def fill(config: Path) -> None:
     """Make 1,000 chats whose customers are away and have missed a message."""
     async with stored(config) as store:
-        await asyncio.gather(*(missed(store, str(n)) for n in range(PUSHES)))
+        for first in range(0, PUSHES, FILLED):
+            some = range(first, first + FILLED)
+            await asyncio.gather(*(missed(store, str(n)) for n in some))
 
 
 async def missed(store: Store, name: str) -> None:
