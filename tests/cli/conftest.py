@@ -1,12 +1,14 @@
 """A server, and agents' tokens made by the command itself."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from click.testing import CliRunner
 
-from tests.cli.program import Server, run
+from cometd_chat.cli import main
+from tests.cli.program import Server
 
 CONFIG = """\
 [server]
@@ -19,7 +21,7 @@ timeout = 2s
 format = text
 """
 
-TokenOf: TypeAlias = Callable[[str], Awaitable[str]]
+TokenOf: TypeAlias = Callable[[str], str]
 
 
 def change(config: Path, old: str, new: str) -> None:
@@ -46,11 +48,10 @@ async def server(config: Path) -> AsyncIterator[Server]:
 def token_of(config: Path) -> TokenOf:
     """Makes a token for the agent of this name."""
 
-    async def made(name: str) -> str:
-        status, program = await run(
-            config.parent, "agent", "token", "--config", str(config), "--name", name
-        )
-        assert status == 0, program.err
-        return program.out[-1]
+    def made(name: str) -> str:
+        command = ["agent", "token", "--config", str(config), "--name", name]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()[-1]
 
     return made

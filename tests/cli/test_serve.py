@@ -41,7 +41,7 @@ async def test_the_welcome_tells_where_to_go_next(server: Server, config: Path) 
 async def test_a_signal_ends_it_gracefully(
     server: Server, token_of: TokenOf, number: signal.Signals
 ) -> None:
-    async with AgentClient(f"{server.url}/cometd", await token_of("Ann")) as agent:
+    async with AgentClient(f"{server.url}/cometd", token_of("Ann")) as agent:
         await agent.start()
         server.signal(number)
         assert await server.ended() == 0
@@ -242,7 +242,7 @@ async def test_the_agents_secret_is_made_once_and_shown_to_nobody(
     assert len(secret) >= 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    token = await token_of("Ann")
+    token = token_of("Ann")
     server.signal(signal.SIGHUP)
     await server.says("configuration loaded, 0 options changed")
     await server.restart()

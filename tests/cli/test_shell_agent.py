@@ -26,7 +26,7 @@ async def chat(server: Server) -> AsyncIterator[V1Chat]:
 @pytest.fixture
 async def ann(server: Server, token_of: TokenOf) -> tuple[str, ...]:
     """The options by which a command speaks to the server as Ann."""
-    return "--url", server.url, "--token", await token_of("Ann")
+    return "--url", server.url, "--token", token_of("Ann")
 
 
 class Gate:
@@ -106,7 +106,7 @@ async def test_a_chat_must_be_accepted_first(
 async def test_who_has_the_chat_already_is_named(
     chat: V1Chat, ann: tuple[str, ...], token_of: TokenOf, tmp_path: Path
 ) -> None:
-    bob = (*ann[:-1], await token_of("Bob"))
+    bob = (*ann[:-1], token_of("Bob"))
     arguments = ("send", chat.session_id, "Hello", "--accept")
     assert (await run(tmp_path, *arguments, *ann))[0] == 0
     status, sent = await run(tmp_path, *arguments, *bob)
@@ -136,7 +136,7 @@ async def test_a_message_is_stored_once_though_the_server_dies_before_it_answers
 
     passage._forward = forward_and_die
     arguments = ("send", chat.session_id, "Only once", "--accept", "--url", address)
-    token = await token_of("Ann")
+    token = token_of("Ann")
     async with Program(tmp_path, *arguments, "--token", token) as sending:
         await asyncio.wait_for(stored.wait(), 20)
         await sending.says("the connection is lost")
@@ -153,7 +153,7 @@ async def test_a_message_without_a_receipt_in_time_can_be_repeated_by_name(
     passage, address = gate
     passage.block = lambda body: b"sendMessage" in body
     arguments = ["send", chat.session_id, "Hello", "--accept", "--url", address]
-    arguments += ["--token", await token_of("Ann"), "--local-id", "my-name"]
+    arguments += ["--token", token_of("Ann"), "--local-id", "my-name"]
     status, sent = await run(tmp_path, *arguments, "--within", "500ms")
     assert status == 1
     assert says_it_in_one_sentence(sent)

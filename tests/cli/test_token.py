@@ -36,7 +36,7 @@ async def test_a_token_made_beside_a_running_server_lets_the_agent_work(
 ) -> None:
     async with (
         V1Chat(f"{server.url}/genesys") as chat,
-        AgentClient(f"{server.url}/cometd", await token_of("Ann")) as agent,
+        AgentClient(f"{server.url}/cometd", token_of("Ann")) as agent,
     ):
         await chat.start(message="Hello?")
         await agent.start()
