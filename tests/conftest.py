@@ -35,7 +35,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def front(request: pytest.FixtureRequest) -> Iterator[bool]:
-    """The way into the servers of the test; long tests leave one out."""
+    """The way into the servers of the test; dear tests leave one out."""
     redis = None
     if request.param == "nodes":
         redis = f"redis://{request.getfixturevalue('redis').address}/0"
@@ -52,7 +52,8 @@ def every_way(front: bool) -> bool:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "front" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker
-        ways_in = ["front"] if marked("slow") else ["front", "aiohttp"]
+        dear = marked("slow") or marked("by_front")
+        ways_in = ["front"] if dear else ["front", "aiohttp"]
         if "every_way" in metafunc.fixturenames and not marked("one_node"):
             ways_in.append("nodes")
         metafunc.parametrize("front", ways_in, indirect=True)

@@ -83,6 +83,7 @@ async def test_a_page_hears_the_chat_and_says_goodbye(
         await hears_and_says_goodbye(node, app, client)
 
 
+@pytest.mark.by_front
 @pytest.mark.parametrize("kind", MOST)
 async def test_a_page_publishes_a_batch_in_one_request(make: Make, kind: str) -> None:
     async with make(kind) as client:
@@ -97,6 +98,7 @@ async def test_a_page_publishes_a_batch_in_one_request(make: Make, kind: str) ->
         assert [each["data"] for each in json.loads(batch)] == ["a", "b", "c"]
 
 
+@pytest.mark.by_front
 @pytest.mark.parametrize("kind", MOST)
 async def test_a_network_that_breaks_loses_nothing(
     node: Node, make: Make, app: V1Chat, proxy: Proxy, kind: str
@@ -105,6 +107,7 @@ async def test_a_network_that_breaks_loses_nothing(
         await survives_a_cut(node, app, client, lambda: notices(client.page, proxy))
 
 
+@pytest.mark.by_front
 async def test_a_page_that_was_offline_catches_up(
     node: Node, make: Make, app: V1Chat, proxy: Proxy
 ) -> None:
@@ -121,6 +124,7 @@ async def test_a_page_that_was_offline_catches_up(
             await client.shows("one", "two")
 
 
+@pytest.mark.by_front
 @pytest.mark.parametrize("kind", MOST)
 async def test_a_server_that_restarts_is_no_end(
     node: Node, starting: Callable[[], Node], make: Make, app: V1Chat, kind: str
@@ -129,6 +133,7 @@ async def test_a_server_that_restarts_is_no_end(
         await survives_a_restart(node, starting, app, client)
 
 
+@pytest.mark.by_front
 @pytest.mark.parametrize("kind", MOST)
 async def test_a_page_goes_on_where_one_that_vanished_was(
     node: Node, make: Make, app: V1Chat, kind: str
@@ -156,6 +161,7 @@ async def test_a_page_goes_on_where_one_that_vanished_was(
 RELOADING = ["long-polling", "websocket", "callback-polling from another origin"]
 
 
+@pytest.mark.by_front
 @pytest.mark.parametrize("kind", RELOADING)
 async def test_a_page_that_is_loaded_again_is_the_same_client(
     node: Node, make: Make, app: V1Chat, kind: str
@@ -185,6 +191,7 @@ async def reloadable(client: ChromiumPhone) -> str:
     return str(reply["clientId"])
 
 
+@pytest.mark.by_front
 @pytest.mark.parametrize("readable", [True, False])
 async def test_a_page_whose_handshake_fails_once_goes_on_by_callback_polling(
     node: Node, make: Make, app: V1Chat, shop: str, readable: bool
