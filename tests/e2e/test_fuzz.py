@@ -1,4 +1,4 @@
-"""A hundred thousand messages that nobody meant, to the endpoint of a node."""
+"""Fifty thousand messages that nobody meant, to the endpoint of a node."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from .nodes import NEWS, chats, configured, holding, make_node, publish
 
 pytestmark = pytest.mark.slow
 
-MESSAGES = {1: 100_000, 2: 40_000}
+MESSAGES = {1: 50_000, 2: 20_000}
 """How many are sent, by the number of nodes: two of them take twice as long."""
 AT_ONCE = 20
 """Requests that are served at a time."""

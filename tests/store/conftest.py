@@ -58,7 +58,7 @@ def _redis(servers: Servers, examples: int) -> Place:
 
 def _sqlite(path: Path, **options: int) -> Place:
     return Place(
-        lambda: SqliteStore.open(path, max_entries=400, pace=0.0, **options), 50
+        lambda: SqliteStore.open(path, max_entries=400, pace=0.0, **options), 25
     )
 
 
@@ -71,9 +71,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         case "sqlite_forgetful":
             return _sqlite(tmp_path / "chat.db", kept=2000)
         case "redis_single":
-            return _redis(request.getfixturevalue(request.param), 25)
+            return _redis(request.getfixturevalue(request.param), 15)
         case _:
-            return _redis(request.getfixturevalue(request.param), 10)
+            return _redis(request.getfixturevalue(request.param), 6)
 
 
 @pytest.fixture
