@@ -5,8 +5,6 @@ import re
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-MINUTE = 60.0
-
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)").fullmatch
 
 
@@ -35,25 +33,12 @@ def quiet_until(hours: str, zone: str, now: float) -> float:
         return now
     begin, end = (time(int(found[i]), int(found[i + 1])) for i in (1, 3))
     there = ZoneInfo(zone or "UTC")
-
-    def quiet(at: float) -> bool:
-        return _within(datetime.fromtimestamp(at, there).time(), begin, end)
-
-    if not quiet(now):
-        return now
-    here = datetime.fromtimestamp(now, there)
-    last = datetime.combine(here.date(), end, there)
-    if here.time() >= end:
-        last = datetime.combine(here.date() + timedelta(days=1), end, there)
-    # Autumn: the hour comes twice, and its first time may be over.
-    until = last.timestamp()
-    until = until if until > now else last.replace(fold=1).timestamp()
-    # Spring: the end may be in the hour that is skipped.
-    while not quiet(until - MINUTE):
-        until -= MINUTE
-    # Autumn: the clock may be put back to before the hours begin.
-    turn = _turn(there, now, until)
-    return until if quiet(turn) else turn
+    while _within((here := datetime.fromtimestamp(now, there)).time(), begin, end):
+        over = datetime.combine(here.date(), end)
+        left = (over - here.replace(tzinfo=None)) % timedelta(days=1)
+        # Unless the clock is put forward or back before: then it is to be read anew.
+        now = _turn(there, now, now + left.total_seconds())
+    return now
 
 
 def _turn(there: ZoneInfo, begin: float, end: float) -> float:

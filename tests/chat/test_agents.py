@@ -698,17 +698,17 @@ async def test_two_absences_in_quick_succession_are_both_told(world: World):
 
 async def test_who_comes_from_another_node_tells_nobody_what_is_old(world: World):
     session, agent = await accepted(world)
-    world.agents.follow()
+    world.desks.follow()
     app = await phone(world)
     await app.disconnect()
     assert await agent.notices() == [(False, [NOTICE])]
     mover = await desk(world, "sue", role="supervisor")
     await mover.do("requestNotifications", chatId=session.id)
     assert await mover.notices() == [(False, [])]
-    packed = world.agents.pack(mover.id)
-    world.agents.forget(mover.id)
+    packed = world.desks.pack(mover.id)
+    world.desks.forget(mover.id)
     identity = mover.client.identity
-    coming = world.agents.unpack(mover.id, identity, packed, whole=True)
+    coming = world.desks.unpack(mover.id, identity, packed, whole=True)
     world.clock.now += 1
     async with world.store.holding("get", coming):
         world.clock.now += 1
@@ -735,7 +735,7 @@ async def test_nothing_is_remembered_of_customers_whose_chats_have_ended(world: 
     session, agent = await accepted(world)
     await agent.do("endChat", chatId=session.id)
     await agent.hear()
-    (there,) = world.agents._desks.values()
+    (there,) = world.desks._desks.values()
     assert (there.absences, there.asked) == ({}, {})
 
 

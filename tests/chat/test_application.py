@@ -97,7 +97,7 @@ async def test_the_service_id_of_another_user_is_as_good_as_unknown(world: World
 @pytest.mark.parametrize("cluster", [False, True])
 async def test_who_was_refused_does_not_hear_of_the_chat_later(world: World, cluster):
     if cluster:
-        world.customers.follow()
+        world.readers.follow()
     session = await world.customers.create("sales", "kim", Profile())
     app = await phone(world, "eve", subscribe=False, serviceId=session.key)
     assert "404:" in await refusal(app.subscribe(CUSTOMERS))

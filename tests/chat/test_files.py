@@ -380,6 +380,7 @@ async def test_of_two_requests_one_decides_whether_a_file_is_shown(
     ann = await desk.accept()
     file = await here.begin(ann)
     await here.arrive(file)
+    await world.told()
     first = asyncio.create_task(here.files.progress(ann, file.id))
     async with world.store.holding("get", asyncio.wait([first])):
         await desk.leave()

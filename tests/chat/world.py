@@ -87,12 +87,16 @@ class Seam:
         self._gates[name] = asyncio.Event()
         self._arrived[name] = asyncio.Event()
         task = asyncio.ensure_future(work)
-        async with asyncio.timeout(10):
-            await self._arrived[name].wait()
-            gate = self._gates.pop(name)
-            yield
-            gate.set()
-            await task
+        gate = self._gates[name]
+        try:
+            async with asyncio.timeout(10):
+                await self._arrived[name].wait()
+                del self._gates[name]
+                yield
+                gate.set()
+                await task
+        finally:
+            gate.set()  # else who waits there would do so when the test has failed
 
 
 class World:

@@ -58,6 +58,12 @@ def test_a_clock_that_is_put_back_to_before_the_hours_ends_them() -> None:
     assert until("02:01-00:00", now, "Africa/Casablanca") == "2024-03-10T02:00:00+00:00"
 
 
+def test_hours_whose_end_is_skipped_go_on_to_the_next_one() -> None:
+    """Of 02:00 to 03:00, which is not quiet, nothing is left on that day."""
+    now = at("2024-03-30T16:00:00")
+    assert until("03:00-02:00", now) == "2024-04-01T02:00:00+02:00"
+
+
 def test_without_a_zone_it_is_utc_and_without_hours_it_is_never_quiet() -> None:
     now = at("2024-06-01T23:00:00", "UTC")
     assert quiet_until("22:00-23:30", "", now) == now + 1800
@@ -74,6 +80,7 @@ NEAR_A_CHANGE = st.sampled_from(
 
 
 @example("02:01", "00:00", "Africa/Casablanca", 1710028800.0, 61)
+@example("23:01", "23:00", "America/Nuuk", 1711843200.0, -755)
 @given(
     MINUTES, MINUTES, st.sampled_from(ZONES), NEAR_A_CHANGE, st.integers(-1440, 2880)
 )
