@@ -8,6 +8,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 
 from cometd_chat.chat import Announcement
+from cometd_chat.gms.values import LONGEST_ID, fault
 
 from .rest_v1 import IDEMPOTENCY_KEY
 
@@ -28,7 +29,6 @@ REQUEST_HEADERS = (
 """Header fields that web pages may send along with files."""
 
 _OVERRIDING = ("PATCH", "DELETE", "HEAD")
-_LONGEST_KEY = 128
 _NUMBER = re.compile(r"[0-9]{1,18}").fullmatch
 
 
@@ -90,6 +90,9 @@ def announcement_of(headers: Mapping[str, str]) -> Announcement:
     """Return the file that will be sent. Raises: RefusedError."""
     size = _number(headers, "Upload-Length")
     told = headers.get("Upload-Metadata", "")
+    key = headers.get(IDEMPOTENCY_KEY, "")
+    if wrong := fault(key, LONGEST_ID):
+        raise RefusedError(400, f"{IDEMPOTENCY_KEY}: {wrong}")
     try:
         values = _metadata(told)
         return Announcement(
@@ -97,7 +100,7 @@ def announcement_of(headers: Mapping[str, str]) -> Announcement:
             type=values.get("filetype", b"").decode(),
             size=size,
             told=told,
-            key=headers.get(IDEMPOTENCY_KEY, "")[:_LONGEST_KEY],
+            key=key,
         )
     except ValueError:
         raise RefusedError(400, "Upload-Metadata: base64 is needed") from None

@@ -27,11 +27,17 @@ STREAM = {"Content-Type": OFFSET_STREAM}
 def test_an_announcement_has_size_name_type_and_key() -> None:
     told = "filename TcOkcnoucGRm,filetype YXBwbGljYXRpb24vcGRm, private"
     headers = CIMultiDict(
-        {"upload-length": "7", "upload-metadata": told, "idempotency-key": "k" * 200}
+        {"upload-length": "7", "upload-metadata": told, "idempotency-key": "k" * 128}
     )
     assert announcement_of(headers) == Announcement(
         name="März.pdf", type="application/pdf", size=7, told=told, key="k" * 128
     )
+
+
+def test_a_key_is_taken_as_a_whole_or_not_at_all() -> None:
+    """Two that begin alike name two files."""
+    headers = {"Upload-Length": "7", "Idempotency-Key": "k" * 129}
+    assert _refused(announcement_of, headers) == 400
 
 
 def test_an_announcement_may_tell_nothing_but_its_size() -> None:
