@@ -275,6 +275,7 @@ class V1Chat(Watched):
     ) -> None:
         super().__init__()
         self.base, self.user, self.service = base, user, service
+        self.headers = {"gms_user": user} if user else {}
         self.service_id = ""
         self.session_id = ""
         self.state = ""
@@ -293,10 +294,6 @@ class V1Chat(Watched):
         trace: TracebackType | None,
     ) -> None:
         await self.vanish()
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"gms_user": self.user} if self.user else {}
 
     @property
     def texts(self) -> list[str]:

@@ -208,7 +208,7 @@ async def test_idempotency_keys_that_begin_alike_name_different_messages(
     for key in ("k" * 127 + "1", "k" * 127 + "2", "k" * 127 + "2"):
         app.headers["Idempotency-Key"] = key
         await app.send("pending")
-    for key in ("k" * 128 + "1", "k" * 128 + "2", "\udcff"):
+    for key in ("k" * 128 + "1", "k" * 128 + "2"):
         app.headers["Idempotency-Key"] = key
         with pytest.raises(UnexpectedStatusError, match="Idempotency-Key: "):
             await app.send("not taken")
