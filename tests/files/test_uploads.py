@@ -235,6 +235,32 @@ async def test_a_file_that_goes_on_meanwhile_is_removed_where_it_ends() -> None:
         await node.write(after, 6, body(b"ghi"))
 
 
+async def test_who_gives_up_a_file_is_told_whether_it_is_gone() -> None:
+    node = Uploads(Memory())
+    before = await sent(node, 4, b"ab")
+    assert await node.give_up(before)
+    with pytest.raises(NoSuchFileError):
+        await node.find(CHAT, FILE)
+
+    node = Uploads(Memory())
+    before = await sent(node, 3, b"ab")
+    await node.write(before, 2, body(b"c"))
+    assert not await node.give_up(before)
+    assert (await node.find(CHAT, FILE)).whole
+
+
+async def test_a_file_that_somebody_else_removed_is_gone() -> None:
+    """He is not done yet: what he saw arrive is still there, what it is is not."""
+    place = Memory()
+    node = Uploads(place)
+    before = await sent(node, 9, b"abc")
+    await node.write(before, 3, body(b"def"))
+    del place.objects[f"{CHAT}/{FILE}/info"]
+    with pytest.raises(NoSuchFileError):
+        await node.remove(before)
+    assert await node.give_up(before)
+
+
 async def test_who_was_far_behind_when_a_file_was_removed_does_not_end_it() -> None:
     """His pieces go where others were, past the end that was set."""
     place = Memory()
