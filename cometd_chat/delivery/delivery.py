@@ -1,27 +1,10 @@
-"""Which client has been sent what: cursors into transcripts, and mailboxes.
+"""Which client reads what, and what goes into its next response."""
 
-How it works. The transcript is the queue. A client that reads a session has a
-*cursor* in it: `acked` is the position it confirmed, `sent` the newest one that went
-into a response. `take()` puts everything behind `sent` into one response, whether
-it happened a moment or a week ago: live delivery, a lost response and the replay
-after a reconnect are the same call. `acknowledge()` moves `acked` up to `sent`;
-`lost()` moves `sent` back to `acked`.
-
-A change that continues a cursor without a hole brings its entries along (`tail`),
-so that the hot path reads nothing. Whatever does not fit leaves the cursor
-*behind*, and the store is read in `catch_up()`. Both are hints about the same
-truth, so they may come twice, late or never.
-
-What has no position (notices for agents, lists, receipts) goes through a bounded
-mailbox (`bayeux/mailbox.py`) that follows the same responses.
-"""
-
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from msgspec import Raw
 
@@ -29,56 +12,8 @@ from cometd_chat.bayeux import Mail, Mailboxes
 from cometd_chat.model import Entry, Session
 from cometd_chat.store import Change, SessionNotFoundError, Store
 
-Form: TypeAlias = Callable[[Session, Sequence[Entry]], bytes]
-"""Renders one contiguous run of entries as a Bayeux event."""
-
-PAGE: Final = 500
-"""Most entries read from the store for one cursor at once."""
-
-
-@dataclass(slots=True, eq=False)
-class Cursor:
-    """How far one client is in one session.
-
-    `newest` is the highest position heard of. `alterations` counts what has changed
-    beside the transcript, `known` how much of that `session` tells; they begin apart,
-    for what happened after the session was looked at was told before anybody heard.
-    """
-
-    session: Session
-    form: Form
-    acked: int
-    sent: int
-    newest: int
-    alterations: int = 1
-    known: int = 0
-    tail: list[Entry] = field(default_factory=list)
-
-    @property
-    def top(self) -> int:
-        """The newest position that can be sent without reading the store."""
-        return self.tail[-1].position if self.tail else self.sent
-
-    @property
-    def behind(self) -> bool:
-        return self.stale or self.lacking
-
-    @property
-    def lacking(self) -> bool:
-        """Tell whether entries have to be read before more can be sent."""
-        return self.waiting and not self.tail
-
-    @property
-    def stale(self) -> bool:
-        return self.known < self.alterations
-
-    @property
-    def waiting(self) -> bool:
-        return self.newest > self.sent
-
-    @property
-    def finished(self) -> bool:
-        return self.session.ended and self.acked >= self.newest
+from .catching_up import Each, catch_up, in_turn
+from .cursor import Cursor, Form, Reading, cut, runs
 
 
 @dataclass(slots=True, eq=False)
@@ -89,36 +24,6 @@ class _Reader:
     @property
     def waiting(self) -> bool:
         return any(cursor.waiting for cursor in self.ready.values())
-
-
-Reads: TypeAlias = Iterable[Callable[[], Awaitable[None]]]
-
-Each: TypeAlias = Callable[[Reads], Awaitable[None]]
-"""Carries out several reads of the store."""
-
-
-async def in_turn(reads: Reads) -> None:
-    """Do one after the other."""
-    for read in reads:
-        await read()
-
-
-async def at_once(reads: Reads) -> None:
-    """Do all at the same time, for a store may be far away."""
-    await asyncio.gather(*(read() for read in reads))
-
-
-class Reading(NamedTuple):
-    """How far a client is in a session, on its way to another node."""
-
-    session_id: str
-    acked: int
-    sent: int
-
-    @property
-    def confirmed(self) -> "Reading":
-        """The same without what may not have reached the client."""
-        return Reading(self.session_id, self.acked, self.acked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +258,7 @@ class Delivery:
         for cursor in list(reader.ready.values()):
             if room <= 0:
                 break
-            run, room = _cut(cursor.tail, room)
+            run, room = cut(cursor.tail, room)
             events += self._send(reader, cursor, run)
         return events
 
@@ -382,7 +287,7 @@ class Delivery:
     def _send(
         self, reader: _Reader, cursor: Cursor, entries: Sequence[Entry]
     ) -> list[Raw]:
-        events = [self._render(cursor, run) for run in _runs(entries)]
+        events = [self._render(cursor, run) for run in runs(entries)]
         if entries:
             cursor.sent = entries[-1].position
             del cursor.tail[: len(entries)]
@@ -400,41 +305,14 @@ class Delivery:
 
     async def _read(self, client_id: str, cursor: Cursor) -> None:
         try:
-            if cursor.stale:
-                reads = [partial(self._read_session, cursor)]
-                if cursor.lacking:
-                    reads.append(partial(self._read_entries, cursor))
-                await self._each(reads)
-            if cursor.lacking:  # entries that the session told of, too
-                await self._read_entries(cursor)
+            await catch_up(cursor, self._store, self._each)
         except SessionNotFoundError:
             self.detach(client_id, cursor.session.id)
-
-    async def _read_session(self, cursor: Cursor) -> None:
-        heard = cursor.alterations
-        session = await self._store.get(cursor.session.id)
-        cursor.newest = max(cursor.newest, session.last)
-        # Two polls of one client may read at the same time: the later word counts.
-        if heard >= cursor.known:
-            cursor.session, cursor.known = session, heard
-
-    async def _read_entries(self, cursor: Cursor) -> None:
-        heard, after = cursor.newest, cursor.sent
-        entries = await self._store.read(cursor.session.id, after, PAGE)
-        if cursor.sent != after:
-            return  # something else moved the cursor meanwhile; it knows better
-        if entries and entries[-1].position > cursor.top:
-            cursor.tail = entries
-            cursor.newest = max(cursor.newest, cursor.top)
-        # Positions heard of before the read are committed, so that nothing read
-        # means nothing there: a transcript that was purged or rolled back.
-        elif not entries and cursor.newest == heard:
-            cursor.newest = cursor.top
 
     def _changed(self, change: Change) -> None:
         watchers = dict(self._watchers.get(change.session_id, {}))
         for client_id, cursor in watchers.items():
-            _continue(cursor, change.entries)
+            cursor.follow(change.entries)
             cursor.alterations += change.altered
             if cursor.waiting:
                 self._readers[client_id].ready[change.session_id] = cursor
@@ -451,33 +329,3 @@ class Delivery:
 
 
 _NOBODY: Final = _Reader()
-
-
-def _continue(cursor: Cursor, entries: Sequence[Entry]) -> None:
-    """Take the entries along where they continue the cursor without a hole."""
-    for entry in entries:
-        if entry.position == cursor.top + 1 and len(cursor.tail) < PAGE:
-            cursor.tail.append(entry)
-        cursor.newest = max(cursor.newest, entry.position)
-
-
-def _cut(entries: Sequence[Entry], room: int) -> tuple[Sequence[Entry], int]:
-    """Return as many entries as fit, at least one, and the room that is left."""
-    for count, entry in enumerate(entries, 1):
-        room -= len(entry.text.encode()) + 128
-        if room <= 0:
-            return entries[:count], room
-    return list(entries), room
-
-
-def _runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Split at holes: clients count positions from the size of a message."""
-    # Positions rise, so that the two ends tell whether there is a hole at all.
-    if entries and entries[-1].position - entries[0].position == len(entries) - 1:
-        yield entries
-        return
-    start = 0
-    for i in range(1, len(entries) + 1):
-        if i == len(entries) or entries[i].position != entries[i - 1].position + 1:
-            yield entries[start:i]
-            start = i
