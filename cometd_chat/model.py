@@ -22,6 +22,14 @@ JOINING = 0
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
+ALSO_CALLED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"fcm": ("gcm", "android")}
+)
+"""Types of devices that GMS knows by several names, which mean one service with one
+kind of token."""
+
+_TYPES = {also: name for name, others in ALSO_CALLED.items() for also in others}
+
 
 class Role(StrEnum):
     """What a participant is; the values are those of the wire (GMS Chat API v2)."""
@@ -117,9 +125,10 @@ class Participant:
 class Device:
     """Where the customer's pushes go (GMS parameters `push_notification_*`).
 
-    `type` and `id` together name it. `registered_at` is wall time in seconds. A
-    device that is `muted` rings for nothing, and between the hours of `quiet` (such
-    as "22:00-07:00", in the IANA time zone `zone`) it waits.
+    `type` and `id` together name it; the type is one of `canonical_type`.
+    `registered_at` is wall time in seconds. A device that is `muted` rings for nothing,
+    and between the hours of `quiet` (such as "22:00-07:00", in the IANA time zone
+    `zone`) it waits.
     """
 
     id: str = field(repr=False)
@@ -131,6 +140,16 @@ class Device:
     muted: bool = False
     quiet: str = ""
     zone: str = ""
+
+    def __post_init__(self) -> None:
+        # However it was made, also from what an earlier revision has stored: an app
+        # that calls its type otherwise after an update is still on the same phone.
+        object.__setattr__(self, "type", canonical_type(self.type))
+
+
+def canonical_type(name: str) -> str:
+    """Return the one name of a type of devices that may have several."""
+    return _TYPES.get(name, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

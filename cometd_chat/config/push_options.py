@@ -42,7 +42,8 @@ class PushOptions:
     push_enabled: tuple[str, ...] = option(
         names("provider", *PROVIDERS),
         ("comet",),
-        "Push types that are on; an empty list switches all pushes off.",
+        "Push types that are on, gcm and android being other names of fcm; an empty "
+        "list switches all pushes off.",
         name="pushEnabled",
         example="comet, ios, fcm",
     )

@@ -8,7 +8,14 @@ from typing import Any
 from msgspec import json
 
 from cometd_chat.config import Config, ProviderOptions
-from cometd_chat.model import Device, Entry, NewJob, PushOverride, Session
+from cometd_chat.model import (
+    Device,
+    Entry,
+    NewJob,
+    PushOverride,
+    Session,
+    canonical_type,
+)
 
 from . import TAG, Notification
 from .browsers import service_of
@@ -28,8 +35,6 @@ _NAMESPACE = uuid.UUID("6f6c9a6e-64b1-4c5f-9d0b-0a6c8f6f3f1e")
 _FAMILIES = {
     "ios": "apns",
     "fcm": "fcm",
-    "gcm": "fcm",
-    "android": "fcm",
     "customhttp": "customhttp",
     "httpcb": "httpcb",
     "webpush": "webpush",
@@ -81,6 +86,11 @@ def _served(config: Config, session: Session) -> list[Receiver]:
             sender += ":debug" * device.debug
             found.append(Receiver(device=device, sender=sender, options=options))
     return found
+
+
+def is_enabled(config: Config, device: Device) -> bool:
+    """Tell whether there are pushes to devices of this type."""
+    return device.type in map(canonical_type, config.push.push_enabled)
 
 
 def together_until(to: Sequence[Receiver], first: Entry) -> float:
@@ -271,7 +281,7 @@ def _provider(config: Config, session: Session, device: Device) -> str:
 def _family(config: Config, device: Device) -> str:
     """Return what sends to the device, empty for nothing."""
     family = _FAMILIES.get(device.type, "")
-    if not family or device.type not in config.push.push_enabled:
+    if not family or not is_enabled(config, device):
         return ""
     # Customers name it: what they invent must not become accounts and queues.
     known = not device.provider or device.provider in config.providers

@@ -44,6 +44,7 @@ from .compose import (
     Occasion,
     awake_at,
     corrections,
+    is_enabled,
     jobs,
     receivers,
     together_until,
@@ -287,7 +288,7 @@ class PushWorker:
     def _wanted(self, job: Job, notification: Notification) -> bool:
         """Tell whether there still are such pushes: an admin may switch them off."""
         config = self._live.current
-        on = job.device.type in config.push.push_enabled
+        on = is_enabled(config, job.device)
         return on and config.service(notification.service).push
 
     async def _retry(self, jobs: Sequence[Job], until: float) -> None:

@@ -66,7 +66,13 @@ def from_device(device: Device) -> str:
 
 
 def to_devices(text: str) -> tuple[Device, ...]:
-    return _to_devices(text) if text else ()
+    """Return the devices; of two that an earlier revision told apart by names of one
+    type, the later."""
+    known: dict[tuple[str, str], Device] = {}
+    for device in _to_devices(text) if text else ():
+        known.pop((device.type, device.id), None)
+        known[device.type, device.id] = device
+    return tuple(known.values())
 
 
 def from_devices(devices: Collection[Device]) -> str:

@@ -23,7 +23,8 @@ A crash between the steps, or a newest entry that a failover lost, harms nobody:
   is final with step 1. Whoever finds such a session, lets it lose the device.
 * After 2: nobody has it. The customer, who got no answer, registers again.
 * A record that is lost is made again for the first session with the device that has
-  a job. As long as there is one, it is never overruled.
+  a job. As long as there is one, it is never overruled. One of an earlier revision,
+  under another name of the device's type, counts as lost.
 
 A job that was handed out before step 1 is on its way, as with any store.
 
@@ -38,7 +39,7 @@ from cometd_chat.model import Device, Session
 from cometd_chat.store import SessionNotFoundError
 from cometd_chat.store.codec import to_json
 from cometd_chat.store.redis_keys import partition_of
-from cometd_chat.store.redis_rows import Row, carried, device_name
+from cometd_chat.store.redis_rows import Row, carried, device_name, type_names
 from cometd_chat.store.redis_scripts import Scripts
 from cometd_chat.store.redis_sessions import Sessions, change
 from cometd_chat.store.transitions import with_device
@@ -141,8 +142,7 @@ class Devices:
 
     async def release_all(self, session: Session) -> None:
         """Note that a session which is gone has no devices any more."""
-        for device in session.devices:
-            name = device_name(device.type, device.id)
+        for name in _all_names(session.devices):
             await self._scripts.run_at(
                 "release_device", partition_of(name), session.id, name, ANY
             )
@@ -181,8 +181,7 @@ class Devices:
 
     async def _release(self, before: Row, devices: Iterable[Device]) -> None:
         """Note in the records that the session has these devices no longer."""
-        for device in devices:
-            name = device_name(device.type, device.id)
+        for name in _all_names(devices):
             await self._scripts.run_at(
                 "release_device",
                 partition_of(name),
@@ -203,6 +202,10 @@ def equipped_fields(
     """Return the fields of a session that took these devices."""
     fields = [text for pair in carried(devices).items() for text in pair]
     return fields + _heard(row, taking)
+
+
+def _all_names(devices: Iterable[Device]) -> list[str]:
+    return [device_name(t, device.id) for device in devices for t in type_names(device)]
 
 
 def _owner(session: Session) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from cometd_chat.model import (
+    ALSO_CALLED,
     NOTHING,
     Device,
     Draft,
@@ -268,6 +269,12 @@ def to_sent(flat: Sequence[bytes]) -> list[SentPush]:
 def device_name(device_type: str, device_id: str) -> str:
     """Return what names a device everywhere."""
     return f"{device_type}\0{device_id}"
+
+
+def type_names(device: Device) -> tuple[str, ...]:
+    """Return its type, and what earlier revisions, which told them apart, may have
+    stored instead."""
+    return (device.type, *ALSO_CALLED.get(device.type, ()))
 
 
 def _text(value: object) -> str:

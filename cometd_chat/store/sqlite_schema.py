@@ -204,6 +204,48 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         WHERE absent_since IS NULL AND state = 'ended' AND acked < notable
         """,
     ),
+    # One type for what FCM serves: a phone was as many devices as its type has names.
+    (
+        # Of several users who brought the same phone, the last one has it.
+        """
+        CREATE TEMP TABLE lost AS
+        WITH held AS (
+          SELECT s.number AS session, s.user, d.key AS place, d.value ->> 'id' AS id,
+            d.value ->> 'registered_at' AS at
+          FROM session s JOIN json_each(iif(json_valid(s.devices), s.devices, '[]')) d
+          WHERE d.value ->> 'type' IN ('fcm', 'gcm', 'android')
+        )
+        SELECT mine.session, mine.place FROM held mine JOIN held theirs USING (id)
+        WHERE theirs.session <> mine.session
+          AND (theirs.user <> mine.user OR mine.user = '')
+          AND (theirs.at, theirs.session) > (mine.at, mine.session)
+        """,
+        """
+        UPDATE session SET devices = (
+          SELECT json_group_array(json(d.value)) FROM json_each(devices) d
+          WHERE d.key NOT IN (SELECT place FROM lost WHERE session = number)
+        ) WHERE number IN (SELECT session FROM lost)
+        """,
+        "DROP TABLE lost",
+        "DELETE FROM device WHERE type IN ('fcm', 'gcm', 'android')",
+        """
+        INSERT OR REPLACE INTO device
+        SELECT number, 'fcm', d.value ->> 'id', coalesce(d.value ->> 'muted', 0)
+        FROM session JOIN json_each(iif(json_valid(devices), devices, '[]')) d
+        WHERE d.value ->> 'type' IN ('fcm', 'gcm', 'android') ORDER BY number, d.key
+        """,
+        """
+        UPDATE session SET reachable =
+          EXISTS (SELECT 1 FROM device WHERE session = number AND NOT muted)
+        WHERE reachable
+        """,
+        "UPDATE job SET type = 'fcm' WHERE type IN ('gcm', 'android')",
+        """
+        DELETE FROM job WHERE type = 'fcm' AND NOT EXISTS (
+          SELECT 1 FROM device d WHERE d.session = job.session AND d.type = job.type
+          AND d.id = job.device_id AND (job.silent OR NOT d.muted))
+        """,
+    ),
 )
 
 # An entry and what it changes, as one statement of `sqlite_append.py`: each statement

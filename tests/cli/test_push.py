@@ -54,6 +54,7 @@ async def test_a_push_that_was_taken_is_success(tmp_path: Path) -> None:
     [
         (("--type", "ios"), '"aps":{"alert":{"body":"New message from Agent"}'),
         (("--type", "fcm"), '"token":"d-1"'),
+        (("--type", "gcm"), '"token":"d-1"'),
         (("--type", "customhttp"), '"deviceId":"d-1"'),
         (("--type", "httpcb"), "New message from Agent"),
         (("--type", "webpush"), '"body":"New message from Agent"'),
@@ -102,7 +103,7 @@ async def test_the_provider_without_a_name_is_called_by_its_kind(
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (("--type", "gcm"), "[push] pushEnabled has no gcm"),
+        (("--type", "orscb"), "[push] pushEnabled has no orscb"),
         (
             ("--type", "customhttp", "--provider", "other"),
             "there is no [push.provider.other]",

@@ -49,7 +49,7 @@ def test_every_parameter_of_chat_creation_is_read() -> None:
             user_data={"FirstName": "Grace", "plan": "gold"},
         ),
         device=Device(
-            id="token-1", type="gcm", provider="acme", language="de-DE", debug=True
+            id="token-1", type="fcm", provider="acme", language="de-DE", debug=True
         ),
         comet=True,
         message="hi",

@@ -355,9 +355,9 @@ def test_a_lower_badge_is_told_silently_also_to_the_muted() -> None:
 def test_which_devices_hear_of_lower_badges_is_an_option() -> None:
     more = "badge_update = fcm, customhttp\n"
     text = CONFIG.replace("[push]\n", f"[push]\n{more}")
-    assert [job.device.id for job in lowered(text)] == ["3"]
+    assert [job.device.id for job in lowered(text)] == ["3", "5"]
     signed = text.replace("apple.sound", f"customhttp.secret = {'A' * 32}\napple.sound")
-    assert [job.device.id for job in lowered(signed)] == ["3", "4"]
+    assert [job.device.id for job in lowered(signed)] == ["3", "4", "5"]
     off = signed.replace("[service.sales]\n", "[service.sales]\npush = off\n")
     assert lowered(off) == []
     fixed = signed.replace("apple.sound", "apple.badge = 1\napple.sound")
@@ -378,12 +378,21 @@ def test_senders_are_named_by_family_provider_and_debug() -> None:
             Device(id="1", type="ios"),
             Device(id="2", type="fcm", provider="second"),
             Device(id="3", type="customhttp", debug=True),
-            Device(id="4", type="gcm"),  # not in pushEnabled
+            Device(id="4", type="httpcb"),  # not in pushEnabled
             Device(id="5", type="orscb"),  # no way to send it
             Device(id="6", type="ios", provider="invented"),
             Device(id="7", type="ios", muted=True),
         )
     ] == ["apns:main", "fcm:second", "customhttp:main:debug"]
+
+
+@pytest.mark.parametrize("enabled", ["fcm", "gcm", "android"])
+@pytest.mark.parametrize("kind", ["fcm", "gcm", "android"])
+def test_the_names_of_one_type_mean_the_same(kind: str, enabled: str) -> None:
+    text = CONFIG.replace("fcm, customhttp", f"{enabled}, customhttp")
+    (job,) = made(Device(id="1", type=kind), text=text)
+    assert job.provider == "fcm:main"
+    assert made(Device(id="1", type=kind), text=text.replace(enabled, "orscb")) == []
 
 
 @pytest.mark.parametrize(

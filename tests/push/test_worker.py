@@ -734,6 +734,28 @@ async def test_closing_waits_a_little_and_gives_up_what_hangs(
     assert await here.store.job_providers() == [MAIN]  # for who comes next
 
 
+async def test_one_token_gets_one_push_by_whatever_name_of_its_type(
+    here: Office,
+) -> None:
+    session, ann = await here.away("hook")
+    for kind in ("gcm", "android", "fcm", "gcm"):
+        await here.gives(session, Device(id="phone", type=kind))
+    await says(ann, session, "one")
+    await here.wait()
+    assert sorted(here.sender.devices) == ["hook", "phone"]
+    former, bob = await here.away("other", user="lee")
+    await here.gives(former, Device(id="phone", type="fcm"))
+    await says(ann, session, "two")
+    await says(bob, former, "not to kim")
+    await here.wait()
+    pushed = {(sent.device, *sent.texts) for sent in here.sender.sent[2:]}
+    assert pushed == {
+        ("hook", "two"),
+        ("other", "not to kim"),
+        ("phone", "not to kim"),
+    }
+
+
 async def test_each_device_gets_the_push_but_the_one_that_is_muted(
     here: Office,
 ) -> None:

@@ -81,6 +81,24 @@ async def test_ids_of_different_types_are_different_devices(store: Store) -> Non
     assert await devices(store) == [A.id, A.id]
 
 
+@pytest.mark.parametrize("latter", ["gcm", "android", "fcm"])
+async def test_one_token_is_one_device_by_whatever_name_of_its_type(
+    store: Store, latter: str
+) -> None:
+    token = phone("a", type="gcm")
+    await announced(store, "s", token, B)
+    await store.register_device("s", replace(token, type=latter, language="fr"), 20.0)
+    assert (await store.get("s")).devices == (
+        replace(B, registered_at=1.0),
+        replace(token, type="fcm", language="fr", registered_at=20.0),
+    )
+    assert await queued(store) == both("s", token) + both("s", B)
+    await chat(store, "other", "", replace(token, type="android"))
+    assert await devices(store) == [B.id]
+    assert await queued(store) == both("s", B)
+    assert await store.forget_device("fcm", token.id, None) == 1
+
+
 async def test_a_chat_that_is_asked_for_registers_its_device(store: Store) -> None:
     await store.create(new(devices=(A, B)))
     other = replace(A, language="fr", registered_at=7.0)

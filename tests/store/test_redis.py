@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from cometd_chat.config import loads
-from cometd_chat.model import EntryKind, State
+from cometd_chat.model import Device, EntryKind, State
 from cometd_chat.store import (
     Change,
     Once,
@@ -264,6 +264,64 @@ async def test_a_record_that_was_lost_is_made_again(
     await here._router.write(partition_of(name), "DEL", record)
     assert len(await here.claim_jobs("apns", 200.0, 30.0)) == 1
     assert await here.forget_device(DEVICE.type, DEVICE.id, None) == 1
+
+
+async def as_before(store: RedisStore, name: str, kind: str) -> None:
+    """Let a chat with a push in the queue look as if an earlier revision, which told
+    the names of one type apart, had registered its phone under this one."""
+    await opened(store, name, user=name)
+    await store.deregister_device(name, None)
+    device = Device(id="phone", type="fcm")
+    await store.register_device(name, device, 1.0)
+    await store.mark_absent(name, "phone", 100.0)
+    await store.append(name, [answered(at=100.0)])
+    (due,) = await store.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await store.announce(due, 1, [push(name, device=device)])
+    keys, write, read = store._keys, store._router.write, store._router.read
+    place, key = partition_of(name), keys.of(name, "s")
+    for field in ("devices", "takes"):
+        value = (await read(place, "HGET", key, field)).decode()
+        await write(place, "HSET", key, field, value.replace("fcm", kind))
+    for field in ("j", "b"):
+        text = (await read(place, "HGET", keys.of(name, field), name)).decode()
+        await write(
+            place, "HSET", keys.of(name, field), name, text.replace("fcm", kind)
+        )
+    names = [f"{one}\0phone" for one in ("fcm", kind)]
+    places = [partition_of(one) for one in names]
+    new, old = (keys.of(one, "device") for one in names)
+    facts = await read(places[0], "HGETALL", new)
+    await write(places[1], "HSET", old, *facts)
+    await write(places[0], "DEL", new)
+
+
+async def test_a_device_of_an_earlier_revision_is_pushed_and_replaced(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await as_before(here, "s", "gcm")
+    assert [device.type for device in (await here.get("s")).devices] == ["fcm"]
+    (job,) = await here.claim_jobs("apns", 200.0, 0.0)
+    assert (job.device.type, job.device.id) == ("fcm", "phone")
+    await here.register_device("s", Device(id="phone", type="gcm", language="fr"), 5.0)
+    assert [d.language for d in (await here.get("s")).devices] == ["fr"]
+    assert len(await here.claim_jobs("apns", 200.0, 0.0)) == 1
+    await here.deregister_device("s", None)
+    for kind in ("fcm", "gcm"):
+        name = f"{kind}\0phone"
+        record = here._keys.of(name, "device")
+        assert not await here._router.read(partition_of(name), "EXISTS", record)
+
+
+async def test_it_is_taken_from_its_former_user(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    await as_before(here, "s", "gcm")
+    await opened(there, "t", user="lee")
+    await there.register_device("t", Device(id="phone", type="fcm"), 5.0)
+    assert await here.claim_jobs("apns", 200.0, 30.0) == []
+    assert (await here.get("s")).devices == ()
 
 
 async def test_what_a_queue_names_without_a_job_does_not_keep_others_from_being_lent(

@@ -31,7 +31,7 @@ from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
 from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, PARTED, SERVICES
 from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
-from tests.store.facts import answered, new, opened, push, said
+from tests.store.facts import answered, asks, new, opened, push, said
 
 SEARCHES = re.compile(r"SEARCH .*(INDEX|INTEGER PRIMARY KEY) ")
 ROOT = Path(__file__).parents[2]
@@ -757,6 +757,90 @@ async def test_of_several_users_of_a_device_the_last_one_keeps_it_in_a_conversio
     assert keep == {"lee-later", "lee-last", "nobody-later", "nobody-else"}
     reachable = await store.claim_due("sales", 200.0, 0.0, 30.0)
     assert {due.session.id for due in reachable} == keep
+    await store.close()
+
+
+OLD_NAMES = """
+UPDATE session SET devices =
+  replace(devices, '{"id":"TOKEN","type":"fcm"', '{"id":"phone","type":"NAME"');
+UPDATE device SET type = 'NAME', id = 'phone' WHERE id = 'TOKEN';
+UPDATE job SET type = 'NAME', device_id = 'phone',
+  device = replace(device, '{"id":"TOKEN","type":"fcm"', '{"id":"phone","type":"NAME"')
+WHERE device_id = 'TOKEN';
+PRAGMA user_version = 4;
+"""
+
+
+async def with_old_names(
+    path: Path, having: dict[str, tuple[str, ...]], muted: str = ""
+) -> None:
+    """Write a file as version 4 did: sessions, each of its own user, that registered
+    one phone under these names of its type one after the other."""
+    store = await SqliteStore.open(path)
+    for at, (name, types) in enumerate(having.items()):
+        await store.create(new(name, user=name))
+        await store.append(name, [answered(at=50.0)], transition=asks())
+        for kind in types:
+            device = Device(id=f"{name}-{kind}", type="fcm", muted=kind == muted)
+            await store.register_device(name, device, 60.0 + at)
+        await store.mark_absent(name, "phone", 70.0)
+    for due in await store.claim_due("sales", 70.0, 0.0, 30.0):
+        jobs = [push(d.id, device=d) for d in due.session.devices if not d.muted]
+        assert await store.announce(due, 1, jobs)
+    await store.close()
+    with closing(sqlite3.connect(path)) as db:
+        for name, types in having.items():
+            for kind in types:
+                token = f"{name}-{kind}"
+                script = OLD_NAMES.replace("TOKEN", token).replace("NAME", kind)
+                db.executescript(script)
+
+
+async def test_of_the_names_of_one_type_a_conversion_makes_one_device(
+    path: Path,
+) -> None:
+    await with_old_names(path, {"s": ("gcm", "fcm"), "t": ("android",)}, muted="gcm")
+    store = await SqliteStore.open(path)
+    # The phone is that of t's user, who registered it last.
+    assert (await store.get("s")).devices == ()
+    (device,) = (await store.get("t")).devices
+    assert (device.type, device.id) == ("fcm", "phone")
+    (job,) = await store.claim_jobs("apns", 80.0, 0.0)
+    assert (job.session_id, job.device) == ("t", device)
+    await store.append("t", [answered(at=90.0)])
+    await store.append("s", [answered(at=90.0)])
+    (due,) = await store.claim_due("sales", 100.0, 0.0, 30.0)
+    assert due.session.id == "t"
+    await store.register_device("t", Device(id="phone", type="gcm"), 110.0)
+    assert len((await store.get("t")).devices) == 1
+    assert len(await store.claim_jobs("apns", 110.0, 30.0)) == 1
+    await store.register_device("s", Device(id="phone", type="android"), 120.0)
+    assert (await store.get("t")).devices == ()
+    await store.close()
+
+
+@pytest.mark.parametrize("muted", ["gcm", "fcm"])
+async def test_a_conversion_keeps_what_was_said_of_a_device_last(
+    path: Path, muted: str
+) -> None:
+    await with_old_names(path, {"s": ("gcm", "fcm")}, muted)
+    store = await SqliteStore.open(path)
+    (device,) = (await store.get("s")).devices
+    assert device.muted == (muted == "fcm")
+    jobs = await store.claim_jobs("apns", 80.0, 0.0)
+    assert [job.device.type for job in jobs] == ["fcm"] * (muted == "gcm")
+    await store.append("s", [answered(at=90.0)])
+    due = await store.claim_due("sales", 100.0, 0.0, 30.0)
+    assert len(due) == (muted == "gcm")
+    await store.close()
+
+
+async def test_a_row_that_cannot_be_read_stops_no_conversion(path: Path) -> None:
+    await with_old_names(path, {"s": ("gcm",), "t": ("gcm",)})
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE session SET devices = '{' WHERE id = 's'")
+    store = await SqliteStore.open(path)
+    assert [device.type for device in (await store.get("t")).devices] == ["fcm"]
     await store.close()
 
 
