@@ -301,7 +301,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The chat is over for everybody."""
+    """The chat is over for everybody; `by_customer`, his devices go with it."""
+
+    by_customer: bool = False
 
 
 Transition: TypeAlias = Open | Join | Leave | End

@@ -194,8 +194,10 @@ class Customers:
         Raises: SessionNotOpenError.
         """
         draft = self._draft(EntryKind.LEFT, session.profile.nickname)
-        await self._store.append(session.id, [draft], transition=End())
-        await self._store.deregister_device(session.id, None)
+        end = End(by_customer=True)
+        if (await self._store.append(session.id, [draft], transition=end)).repeated:
+            # An agent was first, and what he said last is not to be pushed either.
+            await self._store.deregister_device(session.id, None)
         return await self._store.get(session.id)
 
     async def polled(self, session: Session) -> None:

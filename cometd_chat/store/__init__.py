@@ -187,7 +187,8 @@ class Store(Protocol):
         repeat too, with no entries. It is dated by the last draft, without any by
         the newest entry or else the creation. The participants of an ended session
         stay. The device of `Open` is registered at that date; all devices of the
-        session are then those of its user.
+        session are then those of its user. With `End(by_customer=True)`, the session
+        loses its devices as in deregistering, but not in a repeat.
 
         Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError, which
         a repeat never meets; TakenError for `Join(alone=True)` when another agent

@@ -56,11 +56,14 @@ class Append:
 
     async def __call__(self) -> Appended:
         wanted, joined = (b"" if self.transition is None else ASK), None
+        row: Row | None = None
         for _ in range(TRIES):
             words = self._words(wanted, joined)
             outcome, *facts = await self.scripts.run("append", self.session_id, *words)
             if outcome == b"ok":
-                return self._stored(facts, joined)
+                stored = self._stored(facts, joined)
+                await self._release(row)
+                return stored
             if outcome == b"repeat":
                 return Appended(entries=tuple(to_entries(facts[0])), repeated=True)
             row = to_row(facts[0]) if outcome == b"decide" else None
@@ -90,6 +93,8 @@ class Append:
         after = moved(before, transition, row.seats + 1, at)
         seats = row.seats + isinstance(transition, Join)
         fields = moved_fields(before, after, seats)
+        if isinstance(transition, End) and transition.by_customer:
+            return change(row, fields, devices=after.devices, state=after.state)
         if not isinstance(transition, Open):
             return change(row, fields, state=after.state)
         taking = await self._prepare(after)
@@ -97,6 +102,12 @@ class Append:
             return change(row, fields, state=after.state)
         fields += equipped_fields(row, after.devices, taking)
         return change(row, fields, devices=after.devices, state=after.state)
+
+    async def _release(self, before: Row | None) -> None:
+        """Note whose the devices are that went with the chat; a crash before it harms
+        nobody, for a record only permits what a session's own devices ask for."""
+        if before and isinstance(self.transition, End) and self.transition.by_customer:
+            await self.devices.release(before, before.session.devices)
 
     async def _prepare(self, after: Session) -> dict[str, int]:
         if after.user:

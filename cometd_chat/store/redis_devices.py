@@ -176,10 +176,10 @@ class Devices:
         except SessionNotFoundError:
             return 0
         lost = [device for device in before.session.devices if gone(device)]
-        await self._release(before, lost)
+        await self.release(before, lost)
         return len(lost)
 
-    async def _release(self, before: Row, devices: Iterable[Device]) -> None:
+    async def release(self, before: Row, devices: Iterable[Device]) -> None:
         """Note in the records that the session has these devices no longer."""
         for name in _all_names(devices):
             await self._scripts.run_at(

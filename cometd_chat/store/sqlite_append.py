@@ -23,7 +23,7 @@ from cometd_chat.store import (
 )
 from cometd_chat.store.codec import STATES, from_participants, from_profile
 from cometd_chat.store.growth import author, entry_of, growth
-from cometd_chat.store.sqlite_devices import hold
+from cometd_chat.store.sqlite_devices import equip, hold
 from cometd_chat.store.sqlite_rows import entry_values, find_session, read_entries
 from cometd_chat.store.transitions import made_already, moved, refuse_closed
 
@@ -113,8 +113,13 @@ class Append(Struct, frozen=True, kw_only=True):
         news: list[Change],
     ) -> None:
         _move(db, number, after, seats)
-        if isinstance(self.transition, Open):
-            hold(db, number, after, news)
+        match self.transition:
+            case Open():
+                hold(db, number, after, news)
+            case End(by_customer=True):
+                equip(db, number, after.devices)
+            case _:
+                pass  # no other touches devices
 
     def _refuse_full(self, last: int) -> None:
         """A full transcript may be ended, or it would stay open for ever."""

@@ -7,7 +7,7 @@ way round, to find the sessions of a device. Two things are always true:
 * A job is for a device that its session has, and that is not muted unless the job is
   silent.
 
-Both are kept in the transaction of the change itself, by `_equip`, through which each
+Both are kept in the transaction of the change itself, by `equip`, through which each
 change of devices goes. It also takes a due session back from the worker that has it,
 whose jobs would be for the devices of before.
 """
@@ -57,7 +57,7 @@ def register(
         raise SessionNotFoundError("no such session")
     number, user, devices = row
     losers = _take(db, number, user, device)
-    _equip(db, number, with_device(to_devices(devices), device, at))
+    equip(db, number, with_device(to_devices(devices), device, at))
     _tell([session_id, *losers], news)
 
 
@@ -74,7 +74,7 @@ def hold(
         for loser in _take(db, number, session.user, device)
     ]
     if session.devices:
-        _equip(db, number, session.devices)
+        equip(db, number, session.devices)
     _tell(losers, news)
 
 
@@ -90,7 +90,7 @@ def deregister(
     stay = tuple(d for d in before if device_id is not None and d.id != device_id)
     if stay == before:
         return 0
-    _equip(db, number, stay)
+    equip(db, number, stay)
     _tell([session_id], news)
     return len(before) - len(stay)
 
@@ -108,7 +108,7 @@ def forget(
         stay = without_device(before, *name)
         (dead,) = set(before) - set(stay)
         if since is None or dead.registered_at <= since:
-            _equip(db, number, stay)
+            equip(db, number, stay)
             losers.append(session_id)
     _tell(losers, news)
     return len(losers)
@@ -119,7 +119,7 @@ def _take(db: sqlite3.Connection, number: int, user: str, device: Device) -> lis
     name = (device.type, device.id)
     losers = db.execute(OTHERS, (*name, number, user)).fetchall()
     for other, _, devices in losers:
-        _equip(db, other, without_device(to_devices(devices), *name))
+        equip(db, other, without_device(to_devices(devices), *name))
     return [session_id for _, session_id, _ in losers]
 
 
@@ -127,7 +127,7 @@ def _tell(sessions: Iterable[str], news: list[Change]) -> None:
     news += [Change(session_id=name, altered=True) for name in dict.fromkeys(sessions)]
 
 
-def _equip(db: sqlite3.Connection, number: int, devices: tuple[Device, ...]) -> None:
+def equip(db: sqlite3.Connection, number: int, devices: tuple[Device, ...]) -> None:
     """Give the session these devices and no others."""
     reachable = any(not device.muted for device in devices)
     db.execute(_CARRY, (from_devices(devices), reachable, number))

@@ -66,8 +66,9 @@ def moved(session: Session, transition: Transition, number: int, at: float) -> S
             return _joined(session, transition, number)
         case Leave(agent_id=agent_id):
             return _left(session, agent_id)
-        case End():
-            return replace(session, state=State.ENDED, ended_at=at)
+        case End(by_customer=left):
+            devices = () if left else session.devices
+            return replace(session, state=State.ENDED, ended_at=at, devices=devices)
     assert_never(transition)
 
 

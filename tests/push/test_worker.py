@@ -756,6 +756,23 @@ async def test_one_token_gets_one_push_by_whatever_name_of_its_type(
     }
 
 
+@pytest.mark.parametrize("first", ["customer", "agent"])
+async def test_who_ends_a_chat_is_pushed_nothing_of_what_he_left_unread(
+    here: Office, first: str
+) -> None:
+    session, ann = await here.away()
+    await says(ann, session, "one")
+    await here.push.announce()
+    if first == "agent":
+        await ann.do("endChat", chatId=session.id)
+    else:  # as if the server were killed as soon as the chat is over
+        here.store.broken.add("deregister_device")
+    await here.customers.end(session)
+    await here.wait(200)
+    assert (await here.store.get(session.id)).devices == ()
+    assert here.sender.sent == []
+
+
 async def test_each_device_gets_the_push_but_the_one_that_is_muted(
     here: Office,
 ) -> None:

@@ -248,6 +248,24 @@ async def test_all_devices_are_deregistered_at_once(store: Store) -> None:
     assert await store.deregister_device("s", None) == 0
 
 
+async def test_a_customer_who_ends_his_chat_takes_his_devices_along(
+    store: Store,
+) -> None:
+    for name in ("s", "t"):
+        await chat(store, name, "kim", A, B)
+        await queue(store, name)
+    (lent, *_) = await store.claim_jobs("apns", 200.0, LEASE, 1)
+    assert lent.session_id == "s"
+    await store.append("s", [said(at=200.0)], transition=End(by_customer=True))
+    assert await devices(store) == []
+    assert not await store.retry_job(lent, 200.0)
+    assert await queued(store) == both("t", A) + both("t", B)
+    await store.append("t", [], transition=End())
+    again = await store.append("t", [], transition=End(by_customer=True))
+    assert again.repeated
+    assert await devices(store, "t") == [A.id, B.id]
+
+
 async def test_deregistering_is_for_one_chat(store: Store) -> None:
     for name in ("first", "second"):
         await chat(store, name, "kim", A)

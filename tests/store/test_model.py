@@ -67,10 +67,14 @@ class Transcripts(Machine):
             chat.state = State.ACTIVE if chat.agents else State.WAITING
 
     @precondition(lambda self: self.now > 500)
-    @rule(name=NAME)
-    def end(self, name: str) -> None:
-        if self.apply(name, [said("bye", self.now)], End()):
+    @rule(name=NAME, by_customer=st.booleans())
+    def end(self, name: str, by_customer: bool) -> None:
+        end = End(by_customer=by_customer)
+        if self.apply(name, [said("bye", self.now)], end):
             self.chats[name].state = State.ENDED
+            if by_customer:
+                self.chats[name].devices.clear()
+                self.equipped(name)
 
     @rule(name=NAME, after=st.integers(0, 8), limit=st.integers(0, 5))
     def read(self, name: str, after: int, limit: int) -> None:

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from cometd_chat.config import loads
-from cometd_chat.model import Device, EntryKind, State
+from cometd_chat.model import Device, End, EntryKind, State
 from cometd_chat.store import (
     Change,
     Once,
@@ -311,6 +311,17 @@ async def test_a_device_of_an_earlier_revision_is_pushed_and_replaced(
         name = f"{kind}\0phone"
         record = here._keys.of(name, "device")
         assert not await here._router.read(partition_of(name), "EXISTS", record)
+
+
+async def test_who_ends_his_chat_leaves_no_record_of_his_device(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await opened(here)
+    await here.append("s", [said()], transition=End(by_customer=True))
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    record = here._keys.of(name, "device")
+    assert not await here._router.read(partition_of(name), "EXISTS", record)
 
 
 async def test_it_is_taken_from_its_former_user(
