@@ -23,7 +23,13 @@ from cometd_chat.push import (
     Outcome,
     Retry,
 )
-from cometd_chat.push.compose import Occasion, Receiver, compose, receivers
+from cometd_chat.push.compose import (
+    Occasion,
+    Receiver,
+    compose,
+    receivers,
+    why_unserved,
+)
 from cometd_chat.push.payloads import PayloadTooLargeError, preview
 from cometd_chat.push.providers import Providers
 from cometd_chat.push.texts import TextsError, load_texts
@@ -75,7 +81,8 @@ def test(path: Path | None, service: str, **facts: str | bool) -> None:
     )
     to = receivers(config, session)
     if not to:
-        raise click.ClickException(f"nobody serves this device: {_why(config, device)}")
+        why = why_unserved(config, device) or "push is off for the service"
+        raise click.ClickException(f"nobody serves this device: {why}")
     try:
         notification = _composed(config, session, to[0])
     except TextsError as exc:
@@ -90,14 +97,6 @@ def test(path: Path | None, service: str, **facts: str | bool) -> None:
     if not isinstance(outcome, Delivered):
         raise click.ClickException(f"{sender}: {_told(outcome)} ({outcome.reason})")
     click.echo(f"{sender} has taken the push")
-
-
-def _why(config: Config, device: Device) -> str:
-    if device.type not in config.push.push_enabled:
-        return f"[push] pushEnabled has no {device.type}"
-    if device.provider not in {"", *config.providers}:
-        return f"there is no [push.provider.{device.provider}]"
-    return f"nothing is sent to devices of type {device.type}"
 
 
 def _told(outcome: Retry | DeadDevice | Dropped | Misconfigured) -> str:

@@ -79,10 +79,10 @@ def receivers(config: Config, session: Session) -> list[Receiver]:
 def _served(config: Config, session: Session) -> list[Receiver]:
     found = []
     for device in session.devices:
-        name = _provider(config, session, device)
-        if family := _family(config, device):
+        if not why_unserved(config, device):
+            name = _provider(config, session, device)
             options = config.provider(name, TAG, debug=device.debug)
-            sender = f"{_queue(family, device, options)}:{name}"
+            sender = f"{_queue(device, options)}:{name}"
             sender += ":debug" * device.debug
             found.append(Receiver(device=device, sender=sender, options=options))
     return found
@@ -91,6 +91,21 @@ def _served(config: Config, session: Session) -> list[Receiver]:
 def is_enabled(config: Config, device: Device) -> bool:
     """Tell whether there are pushes to devices of this type."""
     return device.type in map(canonical_type, config.push.push_enabled)
+
+
+def why_unserved(config: Config, device: Device) -> str:
+    """Return why nothing can be sent to the device, empty if something can.
+
+    Without what its customer chose: it is fit for logs.
+    """
+    if not is_enabled(config, device):
+        return f"[push] pushEnabled has no {device.type}"
+    if device.type not in _FAMILIES:
+        return f"nothing is sent to devices of type {device.type}"
+    # Customers name it: what they invent must not become accounts and queues.
+    if device.provider not in {"", *config.providers}:
+        return "there is no [push.provider.<name>] of the name that it brings"
+    return ""
 
 
 def together_until(to: Sequence[Receiver], first: Entry) -> float:
@@ -278,19 +293,10 @@ def _provider(config: Config, session: Session, device: Device) -> str:
     return named or config.push.default_provider
 
 
-def _family(config: Config, device: Device) -> str:
-    """Return what sends to the device, empty for nothing."""
-    family = _FAMILIES.get(device.type, "")
-    if not family or not is_enabled(config, device):
-        return ""
-    # Customers name it: what they invent must not become accounts and queues.
-    known = not device.provider or device.provider in config.providers
-    return family if known else ""
-
-
-def _queue(family: str, device: Device, options: ProviderOptions) -> str:
+def _queue(device: Device, options: ProviderOptions) -> str:
     """Return the family, and for browsers whose push service it is: one that hangs
     must not keep those of the others."""
+    family = _FAMILIES[device.type]
     if family != "webpush":
         return family
     service = service_of(device.id, options.webpush_hosts)

@@ -21,7 +21,7 @@ from typing import Protocol
 from msgspec import MsgspecError, json
 
 from cometd_chat.clock import Clock
-from cometd_chat.config import LiveConfig
+from cometd_chat.config import Config, LiveConfig
 from cometd_chat.model import Device, Entry, Job, Session
 from cometd_chat.store import (
     Due,
@@ -48,6 +48,7 @@ from .compose import (
     jobs,
     receivers,
     together_until,
+    why_unserved,
 )
 from .lanes import FAILING, Lane
 from .lines import told_together
@@ -192,7 +193,8 @@ class PushWorker:
             return
         to = receivers(config, session)
         if not to and config.service(session.service).push:
-            log.info("a push is due, but no provider serves the device")
+            told = "chat %s: a push is due, but no provider serves the device: %s"
+            log.info(told, session.id, _reasons(config, session))
         until = awake_at(to, now)
         if session.pushes:  # the first push of an absence is never late
             until = max(until, together_until(to, entries[0]))
@@ -399,6 +401,11 @@ def _renewed(job: Job, session: Session | BaseException) -> Job | None:
     if device is None or not (job.silent or _rings(session, device, job.position)):
         return None
     return replace(job, device=device)
+
+
+def _reasons(config: Config, session: Session) -> str:
+    devices = (one for one in session.devices if not one.muted)
+    return "; ".join(f"{one.type}, {why_unserved(config, one)}" for one in devices)
 
 
 def _rings(session: Session, device: Device, position: int) -> bool:

@@ -23,6 +23,8 @@ fcm.credentials_file = /dev/null
 httpcb.hosts = push.example.com
 webpush.vapid_key_file = /dev/null
 webpush.subject = mailto:push@example.com
+[service.mute]
+push = off
 """
 
 
@@ -106,7 +108,7 @@ async def test_the_provider_without_a_name_is_called_by_its_kind(
         (("--type", "orscb"), "[push] pushEnabled has no orscb"),
         (
             ("--type", "customhttp", "--provider", "other"),
-            "there is no [push.provider.other]",
+            "there is no [push.provider.<name>] of the name that it brings",
         ),
     ],
 )
@@ -116,6 +118,13 @@ async def test_of_a_device_that_nobody_serves_it_is_said_why(
     code, _, err = await tried(tmp_path, "http://127.0.0.1:9/", *more)
     assert code == 1
     assert f"nobody serves this device: {why}" in err[-1]
+
+
+async def test_of_a_service_without_pushes_that_is_said(tmp_path: Path) -> None:
+    mute = (*COMPANY, "--service", "mute")
+    code, _, err = await tried(tmp_path, "http://127.0.0.1:9/", *mute)
+    assert code == 1
+    assert "nobody serves this device: push is off for the service" in err[-1]
 
 
 async def test_a_client_of_a_running_server_is_not_reached_from_outside(

@@ -756,6 +756,25 @@ async def test_one_token_gets_one_push_by_whatever_name_of_its_type(
     }
 
 
+async def test_of_a_push_that_nobody_can_send_it_is_said_whose_and_why(
+    here: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    session, ann = await here.away("muted")
+    await here.gives(session, device("muted", muted=True))
+    for kind, provider in (("webpush", ""), ("ios", "invented\nline")):
+        phone = Device(id="token", type=kind, provider=provider)
+        await here.gives(session, phone)
+    await says(ann, session, "secret")
+    await here.wait()
+    (told,) = (r.getMessage() for r in caplog.records if "is due" in r.getMessage())
+    assert told == (
+        f"chat {session.id}: a push is due, but no provider serves the device: "
+        "webpush, [push] pushEnabled has no webpush; "
+        "ios, there is no [push.provider.<name>] of the name that it brings"
+    )
+
+
 @pytest.mark.parametrize("first", ["customer", "agent"])
 async def test_who_ends_a_chat_is_pushed_nothing_of_what_he_left_unread(
     here: Office, first: str
