@@ -24,6 +24,7 @@ from cometd_chat.clock import Clock
 from cometd_chat.config import Config, LiveConfig
 from cometd_chat.model import Device, Entry, Job, Session
 from cometd_chat.store import (
+    UNREADABLE,
     Due,
     SessionNotFoundError,
     Store,
@@ -280,7 +281,7 @@ class PushWorker:
         try:
             notification = json.decode(job.content, type=Notification)
         except MsgspecError:
-            log.error("a push of %s cannot be read, and is dropped", job.provider)
+            log.error(UNREADABLE, job.session_id, job.provider)
         else:
             if self._wanted(job, notification):
                 return notification

@@ -109,6 +109,9 @@ class Due:
 
 Watcher: TypeAlias = Callable[[Change], None]
 
+UNREADABLE = "a push of chat %s by %s cannot be read, and is dropped"
+"""Logged of a damaged job by who meets it; with its session's id and its provider."""
+
 
 class Store(Protocol):
     """Sessions, their transcripts, and the pushes that are to tell of them.
@@ -336,7 +339,8 @@ class Store(Protocol):
 
         Those that could have been sent for the longest time come first. None that has
         expired; and, if it is not silent, none whose customer is present: both are
-        gone for good. `lease` is in seconds; when it runs out, the job is lent again.
+        gone for good. So is one that cannot be read, which is logged. `lease` is in
+        seconds; when it runs out, the job is lent again.
         """
         ...
 

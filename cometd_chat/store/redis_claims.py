@@ -9,18 +9,23 @@ The answer to a claim may be lost. What was lent by it comes back with its lease
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from msgspec import MsgspecError
+
 from cometd_chat.model import Job, NewJob, SentPush, Session
-from cometd_chat.store import Due, StoreError
+from cometd_chat.store import UNREADABLE, Due, StoreError
 from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import from_jobs, to_job, to_row, to_sent
 from cometd_chat.store.redis_scripts import Scripts
 from cometd_chat.store.redis_sessions import Range, Sessions
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -175,9 +180,17 @@ class Claims:
         _, job_id, session_id = member.split("\0", 2)
         words = (job_id, repr(now), repr(until), provider, member)
         lent = await self._scripts.run("claim_job", session_id, *words)
+        if lent[0] == b"damaged":
+            log.error(UNREADABLE, session_id, provider)
         if lent[0] != b"ok":
             return None
-        job = to_job(session_id, job_id, provider, lent, until)
+        try:
+            job = to_job(session_id, job_id, provider, lent, until)
+        except MsgspecError:
+            log.error(UNREADABLE, session_id, provider)
+            never = (job_id, repr(until), "", 0, "", provider, 1)
+            await self._done("finish_job", session_id, *never)
+            return None
         try:
             return job if await self._devices.holds(session_id, job.device) else None
         except StoreError:

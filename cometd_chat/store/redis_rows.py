@@ -229,9 +229,12 @@ def from_jobs(jobs: Iterable[NewJob]) -> list[Word]:
 
 
 def to_job(session_id: str, job_id: str, provider: str, lent: Any, lease: float) -> Job:
-    """Return the job that a claim has lent."""
+    """Return the job that a claim has lent.
+
+    Raises: MsgspecError if it is damaged.
+    """
     _, ready, attempts, text = lent
-    body = _to_job(text)
+    body = _to_job(text or b"")
     return Job(
         id=job_id,
         session_id=session_id,

@@ -11,14 +11,19 @@ announced (`sqlite_presence.py`), and his return deletes them. What is lent is t
 checked at that moment, without looking at the session.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from msgspec import MsgspecError
+
 from cometd_chat.model import Job, NewJob, SentPush
-from cometd_chat.store import Change, SessionNotFoundError
+from cometd_chat.store import UNREADABLE, Change, SessionNotFoundError
 from cometd_chat.store.codec import from_device, to_device
 from cometd_chat.store.sqlite_rows import Row, distinct
+
+log = logging.getLogger(__name__)
 
 EXPIRED_AT_ONCE = 1000
 """Expired jobs deleted with one claim, so that no append waits long for it."""
@@ -42,7 +47,9 @@ _TOLD = (
 TOO_LATE = "SELECT number FROM job WHERE expires_at <= ? LIMIT ?"
 _EXPIRE = f"DELETE FROM job WHERE number IN ({TOO_LATE})"  # noqa: S608 - our own text
 READY = (
-    "SELECT j.number, s.id, j.id, j.device, j.provider, j.position, j.content,"
+    # As bytes, for a text that is no UTF-8 would cost all that is asked for with it.
+    "SELECT j.number, s.id, j.id, CAST(j.device AS BLOB), j.provider, j.position,"
+    " j.content,"
     " j.not_before, j.expires_at, j.silent, j.attempts"
     " FROM job j JOIN session s ON s.number = j.session"
     " WHERE j.provider = ?1 AND max(j.not_before, j.lease) <= ?2 AND j.expires_at > ?2"
@@ -50,6 +57,7 @@ READY = (
 )
 PROVIDERS = distinct("provider", "job", "true")
 _LEND = "UPDATE job SET lease = ? WHERE number = ?"
+_DROP = "DELETE FROM job WHERE number = ?"
 _OUTDATE = "DELETE FROM job WHERE session = ? AND silent"
 _HEAR = """
 UPDATE session SET unheard_since = CASE
@@ -115,8 +123,10 @@ class ClaimJobs:
         db.execute(_EXPIRE, (self.now, EXPIRED_AT_ONCE))
         rows = db.execute(READY, (self.provider, self.now, self.limit)).fetchall()
         lease = self.now + self.lease
-        db.executemany(_LEND, [(lease, number) for number, *_ in rows])
-        return [_to_job(row, lease) for row in rows]
+        read = [(row[0], _read(row, lease)) for row in rows]
+        db.executemany(_LEND, [(lease, number) for number, job in read if job])
+        db.executemany(_DROP, [(number,) for number, job in read if not job])
+        return [job for _, job in read if job]
 
 
 def queue(db: sqlite3.Connection, session: int, jobs: Iterable[NewJob]) -> None:
@@ -227,6 +237,15 @@ def _values(session: int, job: NewJob) -> Row:
         job.expires_at,
         job.silent,
     )
+
+
+def _read(row: Row, lease: float) -> Job | None:
+    """Return the job of the row, None if it is damaged."""
+    try:
+        return _to_job(row, lease)
+    except MsgspecError:
+        log.error(UNREADABLE, row[1], row[4])
+        return None
 
 
 def _to_job(row: Row, lease: float) -> Job:

@@ -694,29 +694,39 @@ async def test_a_provider_that_hangs_takes_nothing_from_the_others(
     await here.push.close()
 
 
-async def test_a_damaged_row_keeps_no_other_provider_and_no_other_service(
+async def test_a_damaged_push_is_told_once_and_holds_up_no_other(
+    here: Office, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, ann = await here.away("damaged")
+    good, bob = await here.away("good", user="lee")
+    await says(ann, damaged, "secret")
+    await says(bob, good, "two")
+    await here.push.announce()
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE job SET device = '{' WHERE device_id = 'damaged'")
+    for _ in range(2):
+        await here.wait(1)
+    assert here.sender.devices == ["good"]
+    (told,) = (r.getMessage() for r in caplog.records)
+    assert (
+        told == f"a push of chat {damaged.id} by {MAIN} cannot be read, and is dropped"
+    )
+    assert await here.store.job_providers() == []
+
+
+async def test_a_damaged_chat_keeps_no_other_service_from_being_announced(
     here: Office, tmp_path: Path
 ) -> None:
     here.configure(CONFIG + "[service.a-first]\n_client_timeout_notification = 0\n")
     first, ann = await here.away("first", service="a-first")
-    damaged, bob = await here.away("damaged", user="b")
     good, eve = await here.away("good", user="e")
-    await here.gives(good, device("good", provider="other"))
-    for desk, session in ((ann, first), (bob, damaged), (eve, good)):
-        await says(desk, session, "one")
-    await here.push.announce()
-    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
-        db.execute("UPDATE job SET device = '{' WHERE device_id = 'damaged'")
-    with pytest.raises(StoreError):
-        await here.push.send()
-    await until(lambda: here.sender.devices == ["good"])
-    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
-        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (first.id,))
     await says(ann, first, "two")
     await says(eve, good, "two")
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (first.id,))
     with pytest.raises(StoreError):
         await here.push.announce()
-    assert len(await here.store.job_providers()) == 2
+    assert await here.store.job_providers() == [MAIN]
 
 
 async def test_closing_waits_a_little_and_gives_up_what_hangs(

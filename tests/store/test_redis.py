@@ -11,6 +11,7 @@ import pytest
 from cometd_chat.config import loads
 from cometd_chat.model import Device, End, EntryKind, State
 from cometd_chat.store import (
+    UNREADABLE,
     Change,
     Once,
     SessionNotFoundError,
@@ -348,6 +349,52 @@ async def test_what_a_queue_names_without_a_job_does_not_keep_others_from_being_
     assert [job.id for job in await here.claim_jobs("apns", 200.0, 30.0, 2)] == ["j"]
     left = await here._router.read(place, "ZRANGE", f"{base}jobs:apns", 0, -1)
     assert len(left) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("b", None), ("b", b"{"), ("b", b"[]"), ("b", b"\xff"), ("j", b"{"), ("j", b"[]")],
+)
+async def test_a_damaged_push_is_dropped_and_the_others_are_lent(
+    nodes: tuple[RedisStore, RedisStore],
+    kind: str,
+    text: bytes | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here, _ = nodes
+    await opened(here)
+    await here.mark_absent("s", "phone", 100.0)
+    await here.append("s", [answered(at=100.0)])
+    (due,) = await here.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await here.announce(due, 1, [push("bad"), push("good"), push("late")])
+    place, key, write = partition_of("s"), here._keys.of("s", kind), here._router.write
+    await (
+        write(place, "HSET", key, "bad", text)
+        if text is not None
+        else write(place, "HDEL", key, "bad")
+    )
+    lent = [await here.claim_jobs("apns", 200.0, 30.0, 2) for _ in range(2)]
+    assert sorted(job.id for jobs in lent for job in jobs) == ["good", "late"]
+    assert caplog.messages == [UNREADABLE % ("s", "apns")]
+    assert await here.cancel_jobs("s") == 2
+    for fact in ("j", "b"):
+        assert not await here._router.read(place, "EXISTS", here._keys.of("s", fact))
+
+
+async def test_a_damaged_push_stands_in_nobodys_way(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    """Neither in that of its customer, who comes back, nor of those that expire."""
+    here, _ = nodes
+    await queued(here)
+    place, key = partition_of("s"), here._keys.of("s", "j")
+    await here._router.write(place, "HSET", key, "j", "{")
+    assert await here.mark_present("s", "phone", 300.0)
+    await here.register_device("s", phone("other"), 5.0)
+    assert await here.claim_jobs("another", 1e9, 30.0) == []
+    assert not await here._router.read(place, "EXISTS", key)
+    await here.claim_jobs("apns", 1e9, 30.0)
+    assert await here.job_providers() == []
 
 
 async def test_of_many_devices_the_newest_takings_are_remembered(

@@ -20,6 +20,7 @@ import pytest
 
 from cometd_chat.model import Device, End
 from cometd_chat.store import (
+    UNREADABLE,
     Change,
     Once,
     SessionNotFoundError,
@@ -758,6 +759,23 @@ async def test_of_several_users_of_a_device_the_last_one_keeps_it_in_a_conversio
     reachable = await store.claim_due("sales", 200.0, 0.0, 30.0)
     assert {due.session.id for due in reachable} == keep
     await store.close()
+
+
+@pytest.mark.parametrize("device", ["'{'", "'[]'", "''", "CAST(x'7bff' AS TEXT)"])
+async def test_a_damaged_push_is_dropped_and_the_others_are_lent(
+    path: Path, store: SqliteStore, device: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await opened(store)
+    await store.mark_absent("s", "phone", 100.0)
+    await store.append("s", [answered(at=100.0)])
+    (due,) = await store.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await store.announce(due, 1, [push("bad"), push("good"), push("late")])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE job SET device = {device} WHERE id = 'bad'")  # noqa: S608 - of the test
+    assert [j.id for j in await store.claim_jobs("apns", 200.0, 30.0, 2)] == ["good"]
+    assert [j.id for j in await store.claim_jobs("apns", 200.0, 30.0, 2)] == ["late"]
+    assert caplog.messages == [UNREADABLE % ("s", "apns")]
+    assert await store.cancel_jobs("s") == 2
 
 
 OLD_NAMES = """

@@ -5,7 +5,12 @@ return once(function()
     leave_queue(ARGV[7], ARGV[8])
     return {'no'}
   end
-  local job, now = cjson.decode(text), tonumber(ARGV[5])
+  local job, now = to_job(text), tonumber(ARGV[5])
+  if not job then
+    forget_job(ARGV[4])
+    leave_queue(ARGV[7], ARGV[8])
+    return {'damaged'}
+  end
   if tonumber(job[EXPIRY]) <= now or tonumber(later(job[READY], job[LEASE])) > now then return {'no'} end
   job[LEASE] = ARGV[6]
   keep_job(ARGV[4], job)

@@ -118,6 +118,12 @@ end
 -- queues each begins with its age, so that of those ready at one time the oldest is first.
 local PROVIDER, TYPE, DEVICE, SILENT, READY, EXPIRY, ATTEMPTS, LEASE, AGE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
+-- Return the facts of a job, nil for what is none or is damaged.
+local function to_job(text)
+  local read, job = pcall(cjson.decode, text)
+  return read and type(job) == 'table' and #job == AGE and job or nil
+end
+
 local function queued(id, job) return job[AGE] .. '\0' .. id .. '\0' .. sid end
 
 local function leave_queue(provider, member)
@@ -127,9 +133,13 @@ local function leave_queue(provider, member)
   if call('EXISTS', queue) == 0 then call('SREM', base .. 'providers', provider) end
 end
 
-local function drop_job(id, job)
+local function forget_job(id)
   call('HDEL', of('j'), id)
   call('HDEL', of('b'), id)
+end
+
+local function drop_job(id, job)
+  forget_job(id)
   leave_queue(job[PROVIDER], queued(id, job))
 end
 
@@ -143,8 +153,8 @@ local function drop_jobs(unwanted)
   local gone = 0
   local all = call('HGETALL', of('j'))
   for i = 1, #all, 2 do
-    local job = cjson.decode(all[i + 1])
-    if unwanted(job) then
+    local job = to_job(all[i + 1]) -- what is damaged is for the next claim, which tells
+    if job and unwanted(job) then
       drop_job(all[i], job)
       gone = gone + 1
     end

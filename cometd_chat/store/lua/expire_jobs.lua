@@ -5,8 +5,13 @@ return once(function()
   for _, member in ipairs(late) do
     local id, owner = string.match(member, '^%d+%z(.-)%z(.*)$')
     sid = owner
-    local text = call('HGET', of('j'), id)
-    if text then drop_job(id, cjson.decode(text)) else call('ZREM', base .. 'expiry', member) end
+    local job = to_job(call('HGET', of('j'), id))
+    if job then
+      drop_job(id, job)
+    else
+      forget_job(id)
+      call('ZREM', base .. 'expiry', member)
+    end
   end
   return {'ok', #late}
 end)

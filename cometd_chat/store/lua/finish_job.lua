@@ -17,8 +17,7 @@ return once(function()
     end
     rank()
   end
-  local text = call('HGET', of('j'), ARGV[4])
-  local job = text and cjson.decode(text)
+  local job = to_job(call('HGET', of('j'), ARGV[4]))
   local held = job and tonumber(job[LEASE]) == tonumber(ARGV[5])
   -- Whoever else has it, or queued it anew: it was sent.
   if held or (job and ARGV[6] ~= '') then drop_job(ARGV[4], job) end
