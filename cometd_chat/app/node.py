@@ -163,9 +163,9 @@ class Node:
             chat.presence.flush: FLUSH_PERIOD,
             chat.purge: PURGE_PERIOD,
             chat.purge_files: PURGE_FILES_PERIOD,
-            chat.push.announce: PUSH_PERIOD,
+            chat.announcer.announce: PUSH_PERIOD,
+            chat.announcer.correct: BADGE_PERIOD,
             chat.push.send: PUSH_PERIOD,
-            chat.push.correct: BADGE_PERIOD,
         }
         for job, period in jobs.items():
             await stack.enter_async_context(repeated(period, job))

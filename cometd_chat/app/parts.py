@@ -27,6 +27,7 @@ from cometd_chat.config import Config, LiveConfig
 from cometd_chat.delivery import Delivery, at_once
 from cometd_chat.files import Place
 from cometd_chat.files.uploads import Uploads
+from cometd_chat.push.announcer import Announcer
 from cometd_chat.push.comet import CometProvider
 from cometd_chat.push.providers import Providers
 from cometd_chat.push.texts import TextsError, load_texts
@@ -113,6 +114,7 @@ class Chat:
         self.delivery.on_wake(self.endpoint.wake)
         self._comet = CometProvider(self.server, self.mailboxes)
         providers = Providers(shared, live, self._comet)
+        self.announcer = Announcer(store, shared, live)
         self.push = PushWorker(store, providers, shared, live)
         self._reload_texts()
         self._open_rest(auth, place, config)
@@ -225,7 +227,7 @@ class Chat:
     def _reload_texts(self) -> None:
         """Read the localisation file of pushes; a wrong one leaves the former texts."""
         try:
-            self.push.texts = load_texts(
+            self.announcer.texts = load_texts(
                 self.live.current.push.localization_file_location
             )
         except TextsError as exc:

@@ -1,8 +1,6 @@
-"""The way of a push: who is due, what is said, is it sent, what became of it.
+"""The second half of a push: is it sent, and what became of it.
 
-Two loops, and a store between them. `announce()` asks who is absent and has not
-heard something, and leaves a job for each of his devices in the same transaction
-that marks the entries as announced. `send()` takes jobs that are ready and gives
+The worker takes the jobs that `announcer.py` has left and that are ready, and gives
 them to their providers. A job is lent with a lease: if its worker dies, another one
 sends it, under the same id. The customer's presence, what he has read and his devices
 are looked at once more when a job is taken.
@@ -14,18 +12,17 @@ nothing from the others.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from msgspec import MsgspecError, json
 
 from cometd_chat.clock import Clock
-from cometd_chat.config import Config, LiveConfig
-from cometd_chat.model import Device, Entry, Job, Session
+from cometd_chat.config import LiveConfig
+from cometd_chat.model import Device, Job, Session
 from cometd_chat.store import (
     UNREADABLE,
-    Due,
     SessionNotFoundError,
     Store,
     StoreError,
@@ -41,20 +38,11 @@ from . import (
     Outcome,
     Retry,
 )
-from .compose import (
-    Occasion,
-    awake_at,
-    corrections,
-    is_enabled,
-    jobs,
-    receivers,
-    together_until,
-    why_unserved,
-)
+from .apart import each
+from .compose import is_enabled
 from .lanes import FAILING, Lane
 from .lines import told_together
 from .quiet import quiet_until
-from .wording import Texts
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +51,6 @@ LONGEST_SEND = 35.0
 
 LEASE = 45.0
 """Seconds after which a push whose worker died is taken over; more than any send."""
-
-ANNOUNCING = 15.0
-"""Seconds after which a customer whose announcing worker died is taken over."""
-
-AT_A_TIME = 20
-"""Customers announced together; their writes share a commit."""
 
 LAST_WORDS = 5.0
 """Seconds that pushes under way have when the server stops."""
@@ -99,7 +81,7 @@ class Senders(Protocol):
 
 
 class PushWorker:
-    """Sends the pushes that are due; any number of workers may share a store."""
+    """Sends the pushes that are queued; any number of workers may share a store."""
 
     def __init__(
         self,
@@ -116,25 +98,10 @@ class PushWorker:
         self._live = live
         self._noting = noting
         self._lanes: dict[str, Lane] = {}
-        self.texts: Texts = {}
-
-    async def announce(self) -> None:
-        """Leave jobs for everybody who is due; call it often."""
-        await _each(self._announce_to, await self._store.unheard_services())
-
-    async def correct(self) -> None:
-        """Leave silent jobs where a badge went down; call it about once a second."""
-        more = True
-        while more:
-            now = self._clock.time()
-            found = await self._store.claim_badges(now, ANNOUNCING, AT_A_TIME)
-            work = (self._tried(self._correct(due, now)) for due in found)
-            await asyncio.gather(*work)
-            more = len(found) == AT_A_TIME
 
     async def send(self) -> None:
         """Begin to send what is ready; call it often. Returns before it is sent."""
-        await _each(self._send_by, await self._store.job_providers())
+        await each(self._send_by, await self._store.job_providers())
 
     async def close(self) -> None:
         """Give what is under way a few seconds, then close the providers.
@@ -149,18 +116,6 @@ class PushWorker:
             await asyncio.gather(*late, return_exceptions=True)
         await self._providers.close()
 
-    async def _announce_to(self, service: str) -> None:
-        delay = self._live.current.service(service).client_timeout_notification
-        more = True
-        while more:
-            now = self._clock.time()
-            found = await self._store.claim_due(
-                service, now, delay, ANNOUNCING, AT_A_TIME
-            )
-            work = (self._tried(self._announce(due, now)) for due in found)
-            await asyncio.gather(*work)
-            more = len(found) == AT_A_TIME
-
     async def _send_by(self, sender: str) -> None:
         lane, now = self._lanes.setdefault(sender, Lane()), self._clock.time()
         if not (room := lane.room(now)):
@@ -173,51 +128,6 @@ class PushWorker:
             task = asyncio.create_task(self._guarded(lane, batch, badge))
             lane.running.add(task)
             task.add_done_callback(lane.running.discard)
-
-    async def _tried(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except Exception as exc:  # noqa: BLE001 - one must not keep the others waiting
-            # Without its words, which may be those of the chat.
-            log.error("a push could not be announced: %s", type(exc).__name__)
-
-    async def _correct(self, due: Due, now: float) -> None:
-        badge = await self._store.badge(due.session.id)
-        made = corrections(self._live.current, due.session, badge, now)
-        await self._store.update_badge(due, made)
-
-    async def _announce(self, due: Due, now: float) -> None:
-        session, config = due.session, self._live.current
-        entries = await self._unheard(session)
-        if not entries:
-            await self._store.announce(due, session.last, ())
-            return
-        to = receivers(config, session)
-        if not to and config.service(session.service).push:
-            told = "chat %s: a push is due, but no provider serves the device: %s"
-            log.info(told, session.id, _reasons(config, session))
-        until = awake_at(to, now)
-        if session.pushes:  # the first push of an absence is never late
-            until = max(until, together_until(to, entries[0]))
-        if until > now:
-            await self._store.postpone(due, until)
-            return
-        badge = await self._store.badge(session.id)
-        occasion = Occasion(session=session, entries=entries, badge=badge, now=now)
-        made = jobs(config, self.texts, occasion, to)
-        await self._store.announce(due, occasion.position, made)
-
-    async def _unheard(self, session: Session) -> list[Entry]:
-        """Return the entries to tell about."""
-        heard = max(session.acked, session.announced)
-        found: list[Entry] = []
-        while heard < session.last:
-            page = await self._store.read(session.id, heard)
-            if not page:
-                break
-            found += [entry for entry in page if entry.notable]
-            heard = page[-1].position
-        return found
 
     async def _still_due(self, lent: Sequence[Job]) -> list[Job]:
         """Return the jobs that are due by now, with their devices as they are
@@ -377,21 +287,6 @@ class PushWorker:
             await self._retry(jobs, self._clock.time() + pause)
 
 
-async def _each(work: Callable[[str], Awaitable[None]], names: Sequence[str]) -> None:
-    """Do the work for each name; where it fails, the others do not notice.
-
-    Raises: StoreError, one of those that came.
-    """
-    failure: StoreError | None = None
-    for name in names:
-        try:
-            await work(name)
-        except StoreError as error:
-            failure = error
-    if failure is not None:
-        raise failure
-
-
 def _renewed(job: Job, session: Session | BaseException) -> Job | None:
     """Return the job with its device as it is registered by now, None if it is not due
     any more; as it is, if that cannot be told."""
@@ -402,11 +297,6 @@ def _renewed(job: Job, session: Session | BaseException) -> Job | None:
     if device is None or not (job.silent or _rings(session, device, job.position)):
         return None
     return replace(job, device=device)
-
-
-def _reasons(config: Config, session: Session) -> str:
-    devices = (one for one in session.devices if not one.muted)
-    return "; ".join(f"{one.type}, {why_unserved(config, one)}" for one in devices)
 
 
 def _rings(session: Session, device: Device, position: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cometd_chat.model import Device, Session
 from cometd_chat.push import Delivered, Notification, Outcome
+from cometd_chat.push.announcer import Announcer
 from cometd_chat.push.worker import PushWorker
 from cometd_chat.store.sqlite import SqliteStore
 from tests.chat.world import Desk, FakeClock, Phone, World, desk, phone
@@ -84,12 +85,18 @@ class Recorder:
 
 
 class Office(World):
-    """The world of a chat, with a worker for its pushes."""
+    """The world of a chat, with all that its pushes need."""
 
     def __init__(self, store: SqliteStore, config: str) -> None:
         super().__init__(store, config)
         self.sender = Recorder(self.clock)
+        self.announcer = self.another_announcer()
         self.push = self.worker()
+
+    def another_announcer(self) -> Announcer:
+        """Return one more announcer on the same store."""
+        seam: Any = self.store
+        return Announcer(seam, self.clock, self.live)
 
     def worker(self, noting: Sequence[float] = (0.0, 0.0)) -> PushWorker:
         """Return one more worker on the same store; see `NOTING`."""
@@ -104,7 +111,7 @@ class Office(World):
     async def round(self, worker: PushWorker | None = None) -> None:
         """Announce and send what is due, and wait until it is sent."""
         worker = worker or self.push
-        await worker.announce()
+        await self.announcer.announce()
         before = asyncio.all_tasks()
         await worker.send()
         if begun := asyncio.all_tasks() - before:
@@ -114,7 +121,7 @@ class Office(World):
         """Let time pass, then look for badges that went down, and send that."""
         self.clock.now += seconds
         await self.presence.flush()
-        await self.push.correct()
+        await self.announcer.correct()
         await self.round()
 
     async def away(

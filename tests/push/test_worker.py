@@ -1,4 +1,4 @@
-"""Who is pushed, when, and what becomes of it: the worker on a real store."""
+"""Who is pushed, when, and what becomes of it: both halves on a real store."""
 
 import asyncio
 import contextlib
@@ -75,7 +75,7 @@ async def test_nobody_is_pushed_who_came_back_between_announcing_and_sending(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     await here.comes()
     await here.round()
     assert here.sender.sent == []
@@ -86,7 +86,7 @@ async def test_nobody_is_pushed_who_comes_back_while_it_is_announced(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    async with here.store.holding("badge", here.push.announce()):
+    async with here.store.holding("badge", here.announcer.announce()):
         await here.comes()
     await here.round()
     assert here.sender.sent == []
@@ -109,7 +109,7 @@ async def test_nobody_is_pushed_who_comes_back_while_the_push_is_taken(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     async with here.store.holding("claim_jobs", here.push.send()):
         await here.comes()
     await here.push.close()
@@ -120,7 +120,7 @@ async def test_who_logs_out_while_the_push_is_taken_gets_none(here: Office) -> N
     session, ann = await here.away("phone")
     await here.gives(session, device("tablet"))
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     async with here.store.holding("claim_jobs", here.push.send()):
         await here.customers.deregister(session, "phone")
         await here.gives(session, device("tablet", muted=True))
@@ -149,7 +149,7 @@ async def test_a_push_is_sent_though_its_chat_cannot_be_looked_up(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     here.store.broken.add("get")
     await here.wait()
     assert here.sender.texts == [["one"]]
@@ -268,7 +268,7 @@ async def test_what_waited_a_day_for_an_admin_is_not_tried_all_the_time(
     session, ann = await here.away()
     here.sender.say[MAIN] = [Retry("busy")]
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
         db.execute("UPDATE job SET attempts = 1400")
     await here.wait()
@@ -540,7 +540,7 @@ async def test_a_push_that_cannot_be_read_is_dropped(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
         db.execute("UPDATE job SET content = x'7b'")
     await here.wait(1)
@@ -648,7 +648,7 @@ async def test_another_worker_takes_over_when_the_lease_is_over(here: Office) ->
     session, ann = await here.away()
     await says(ann, session, "one")
     here.sender.hold[MAIN] = asyncio.Event()
-    await here.push.announce()
+    await here.announcer.announce()
     await here.push.send()
     await until(lambda: len(here.sender.sent) == 1)
     second = here.worker()
@@ -661,12 +661,12 @@ async def test_another_worker_takes_over_when_the_lease_is_over(here: Office) ->
     assert await here.store.job_providers() == []
 
 
-async def test_two_workers_send_each_push_once(here: Office) -> None:
+async def test_two_of_each_kind_send_each_push_once(here: Office) -> None:
     for number in range(30):
         session, ann = await here.away(f"p{number}", user=f"u{number}")
         await says(ann, session, "one")
-    second = here.worker()
-    await asyncio.gather(here.push.announce(), second.announce())
+    second, other = here.worker(), here.another_announcer()
+    await asyncio.gather(here.announcer.announce(), other.announce())
     await asyncio.gather(here.push.send(), second.send())
     await asyncio.gather(here.push.close(), second.close())
     assert sorted(here.sender.devices) == sorted(f"p{n}" for n in range(30))
@@ -680,13 +680,13 @@ async def test_a_provider_that_hangs_takes_nothing_from_the_others(
         session, ann = await here.away(f"hung{number}", user=f"u{number}")
         await here.gives(session, device(f"hung{number}", provider="other"))
         await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     await here.push.send()
     await until(lambda: len(here.sender.sent) == AT_ONCE)
     session, ann = await here.away("good", user="good")
     for text in ("one", "two"):
         await says(ann, session, f"good {text}")
-        await here.push.announce()
+        await here.announcer.announce()
         await here.push.send()
         pushed = f"good {text}"
         await until(lambda pushed=pushed: here.sender.sent[-1].texts == [pushed])
@@ -701,7 +701,7 @@ async def test_a_damaged_push_is_told_once_and_holds_up_no_other(
     good, bob = await here.away("good", user="lee")
     await says(ann, damaged, "secret")
     await says(bob, good, "two")
-    await here.push.announce()
+    await here.announcer.announce()
     with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
         db.execute("UPDATE job SET device = '{' WHERE device_id = 'damaged'")
     for _ in range(2):
@@ -725,7 +725,7 @@ async def test_a_damaged_chat_keeps_no_other_service_from_being_announced(
     with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
         db.execute("UPDATE session SET profile = '{' WHERE id = ?", (first.id,))
     with pytest.raises(StoreError):
-        await here.push.announce()
+        await here.announcer.announce()
     assert await here.store.job_providers() == [MAIN]
 
 
@@ -735,7 +735,7 @@ async def test_closing_waits_a_little_and_gives_up_what_hangs(
     session, ann = await here.away()
     await says(ann, session, "one")
     here.sender.hold[MAIN] = asyncio.Event()
-    await here.push.announce()
+    await here.announcer.announce()
     await here.push.send()
     begun = asyncio.get_running_loop().time()
     await here.push.close()
@@ -791,7 +791,7 @@ async def test_who_ends_a_chat_is_pushed_nothing_of_what_he_left_unread(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     if first == "agent":
         await ann.do("endChat", chatId=session.id)
     else:  # as if the server were killed as soon as the chat is over
@@ -844,7 +844,7 @@ async def test_of_more_devices_than_a_chat_may_have_the_oldest_give_way(
 async def test_a_device_belongs_to_the_user_who_has_it_now(here: Office) -> None:
     first, ann = await here.away("phone", user="first")
     await says(ann, first, "for the first")
-    await here.push.announce()
+    await here.announcer.announce()
     second, ben = await here.away("phone", user="second")
     await says(ben, second, "for the second")
     await here.wait()
@@ -1092,7 +1092,7 @@ async def test_what_is_queued_when_pushes_are_switched_off_is_not_sent(
 ) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     here.configure(OFF)
     await here.wait(1)
     here.configure(CONFIG)
@@ -1104,7 +1104,7 @@ async def test_what_is_queued_when_pushes_are_switched_off_is_not_sent(
 async def test_a_type_that_is_switched_off_loses_what_is_queued(here: Office) -> None:
     session, ann = await here.away()
     await says(ann, session, "one")
-    await here.push.announce()
+    await here.announcer.announce()
     here.configure(CONFIG.replace("comet, customhttp, ios, fcm", ""))
     await here.wait(1)
     assert here.sender.sent == []
@@ -1222,7 +1222,7 @@ async def test_a_badge_is_not_corrected_to_what_has_been_overtaken(
     await here.wait()
     here.sender.sent.clear()
     await here.visit()
-    async with here.store.holding("badge", here.push.correct()):
+    async with here.store.holding("badge", here.announcer.correct()):
         await says(ann, session, "two")
     await here.wait(90)
     assert {(s.device, s.push.badge) for s in here.sender.sent} == {
@@ -1249,7 +1249,7 @@ async def test_no_outcome_harms_somebody_who_deregistered_meanwhile(
     await says(ann, session, "one")
     here.sender.say["phone"] = [outcome]
     here.sender.hold[MAIN] = asyncio.Event()
-    await here.push.announce()
+    await here.announcer.announce()
     await here.push.send()
     await until(lambda: here.sender.sent)
     await here.customers.deregister(session, None)
