@@ -19,7 +19,8 @@ newest connect, and guards against a late answer of an older one.
 
 Alarms sit in a heap. One that moves later is left where it is and put right when
 it rings; only one that moves earlier is pushed again. So a poll costs one heap
-entry, and a sweep looks only at clients whose time has come.
+entry, and a sweep looks only at clients whose time has come. Alarms that moved, or
+whose client is gone, are cleared away when they are more than the others.
 """
 
 import heapq
@@ -55,6 +56,7 @@ LONG_POLLING: Final = "long-polling"
 CALLBACK_POLLING: Final = "callback-polling"
 WEBSOCKET: Final = "websocket"
 _LONGEST: Final = 1e9  # milliseconds
+_STALE: Final = 64  # alarms of nobody that are not worth clearing away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,6 +413,19 @@ class BayeuxServer:
         if at < client.alarm and client.id in self._clients:
             client.alarm = at
             heapq.heappush(self._alarms, (at, next(self._order), client))
+            if len(self._alarms) > 2 * len(self._clients) + _STALE:
+                self._clear_alarms()
+
+    def _clear_alarms(self) -> None:
+        """Keep no client that is gone until its alarm: those who make room for others
+        all day would fill the memory."""
+        clients = self._clients.values()
+        self._alarms = [
+            (client.alarm, next(self._order), client)
+            for client in clients
+            if client.alarm < math.inf
+        ]
+        heapq.heapify(self._alarms)
 
 
 def screen(batch: Iterable[Message | Reply]) -> list[Message | Reply]:

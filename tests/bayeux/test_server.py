@@ -1,8 +1,10 @@
 """The Bayeux server without I/O: decisions, replies and the passing of time."""
 
+import gc
 import math
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -175,6 +177,24 @@ def test_who_is_gone_already_makes_no_room(
     admit(server, OFFLINE)
     assert wire(server.admit(hello(), None, OFFLINE))["error"].startswith("503:")
     assert server.sweep(OFFLINE) == []
+
+
+class Someone:
+    """An identity that shows whether its client is still kept."""
+
+
+def test_no_flood_of_clients_keeps_those_who_made_room() -> None:
+    server = new_server(max_clients=10)
+    kept: list[ref[Someone]] = []
+    for round_ in range(int(FORGET / OFFLINE)):
+        for _ in range(10):
+            identity = Someone()
+            server.admit(hello(), identity, round_ * OFFLINE)
+            kept.append(ref(identity))
+            del identity
+        server.sweep((round_ + 1) * OFFLINE)
+    gc.collect()
+    assert sum(one() is not None for one in kept) < 100
 
 
 # Several messages in one request
