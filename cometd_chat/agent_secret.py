@@ -22,6 +22,11 @@ class SecretFileError(Exception):
     """The file cannot be read or made; the text names it, never what is in it."""
 
 
+def has_agent_key(config: Config) -> bool:
+    """Tell whether a key for agents' tokens is configured."""
+    return bool(config.agents.secret or config.agents.jwks)
+
+
 def with_agent_secret(config: Config) -> Config:
     """Return the configuration with a key for agents' tokens.
 
@@ -30,7 +35,7 @@ def with_agent_secret(config: Config) -> Config:
 
     Raises: SecretFileError.
     """
-    if config.agents.secret or config.agents.jwks:
+    if has_agent_key(config):
         return config
     path = Path(config.store.url.removeprefix("sqlite:///")).parent / NAME
     try:

@@ -10,7 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cometd_chat import logs
-from cometd_chat.agent_secret import SecretFileError, with_agent_secret
+from cometd_chat.agent_secret import (
+    SecretFileError,
+    has_agent_key,
+    with_agent_secret,
+)
 from cometd_chat.background import repeated
 from cometd_chat.config import Config, Reload, changes, load
 from cometd_chat.workers import Seat
@@ -139,8 +143,10 @@ class Reloader:
     def _with_secret(self, config: Config) -> Config:
         """Return it with the key for agents' tokens: the one beside another database
         counts, as that does, from the next start on."""
-        running = replace(config.store, url=self._database)
-        agents = with_agent_secret(replace(config, store=running)).agents
+        if config.store.url == self._database or has_agent_key(config):
+            return with_agent_secret(config)
+        now = self._node.live.current.agents
+        agents = replace(config.agents, secret=now.secret, jwks=now.jwks)
         return replace(config, agents=agents)
 
     def _stamp(self) -> dict[Path, tuple[int, int, int] | None]:

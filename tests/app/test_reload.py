@@ -1,6 +1,7 @@
 """What is said to take effect at once does so while the server runs."""
 
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,21 @@ def test_agents_keep_their_tokens_until_another_database_is_in_use(
     reloader.reload()
     assert node.live.current.store.url.endswith("two/chat.db")
     assert node.live.current.agents.secret == secret
+
+
+def test_agents_keep_their_tokens_until_a_file_is_in_use_instead_of_redis(
+    tmp_path: Path,
+) -> None:
+    path, secret = tmp_path / "chat.ini", "s" * 40
+    path.write_text(f"[store]\nurl = redis://h/0\n[agents]\nsecret = {secret}\n")
+    node: Any = Running(path)
+    reloader = Reloader(path, {}, node)
+    path.write_text(f"[store]\nurl = sqlite:///{tmp_path}/chat.db\n")
+    with chdir(tmp_path):
+        reloader.reload()
+    assert node.live.current.store.url.startswith("sqlite:")
+    assert node.live.current.agents.secret == secret
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_cookie_stays_until_the_next_start(tmp_path: Path) -> None:
