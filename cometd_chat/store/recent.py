@@ -9,6 +9,7 @@ whoever comes back reads it once, and afterwards misses only what was told since
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from sys import getsizeof
 from typing import Final
 
 from msgspec import Struct, field
@@ -26,11 +27,11 @@ SHARES: Final = 16
 At 80 letters that is more than a transcript may have.
 """
 
-OVERHEAD: Final = 304
-"""Bytes of an entry beside its letters, and once more for its chat, rounded up.
+OVERHEAD: Final = 200
+"""Bytes of an entry beside its texts, and once more for its chat, rounded up.
 
-By `sys.getsizeof`: the struct 104, its time 24 and position 28, the nickname 60, an
-empty text 49, and its place in the list 8.
+By `sys.getsizeof`: the struct 104, its time 24 and position 28, and its place in the
+list 8.
 """
 
 MADE_OF_JSON: Final = 4
@@ -116,9 +117,9 @@ class Recent:
 
 
 def _size(entry: Entry) -> int:
-    text = entry.text
-    # Beyond ASCII, a text has its UTF-8 beside it once it was stored.
-    size = OVERHEAD + (len(text) if text.isascii() else 2 * len(text.encode()))
+    # As they lie in memory: one emoji makes each letter beside it four bytes, and
+    # beyond ASCII, a text has its UTF-8 beside it once it was stored.
+    size = OVERHEAD + getsizeof(entry.text) + getsizeof(entry.nickname)
     if entry.user_data or entry.push:
         json = len(from_mapping(entry.user_data)) + len(from_override(entry.push))
         size += MADE_OF_JSON * json

@@ -161,10 +161,12 @@ def test_an_entry_that_is_larger_than_a_share_is_kept_while_there_is_room() -> N
     [
         {"text": "z" * 1000},
         {"text": "я" * 500},
+        {"text": "z" * 249 + "😀"},
+        {"text": "", "nickname": "z" * 1000},
         {"text": "", "user_data": {"key": "z" * 1000}},
         {"text": "", "push": PushOverride(title="z" * 1000)},
     ],
-    ids=["text", "cyrillic", "user-data", "push"],
+    ids=["text", "cyrillic", "emoji", "nickname", "user-data", "push"],
 )
 def test_whatever_is_large_in_an_entry_counts(facts: dict[str, object]) -> None:
     recent = Recent()
