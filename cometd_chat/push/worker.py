@@ -37,6 +37,7 @@ from . import (
     Notification,
     Outcome,
     Retry,
+    Scope,
 )
 from .apart import each
 from .compose import is_enabled
@@ -267,7 +268,7 @@ class PushWorker:
             case Misconfigured(reason=reason):
                 if lane.refused(outcome, now + BREAK, now):
                     log.error("%s refuses our pushes: %s", sent.provider, reason)
-                await self._retry(jobs, now + BREAK)
+                await self._retry(jobs, now + _break(outcome, sent.attempts))
 
     async def _bury(self, lane: Lane, jobs: Sequence[Job], dead: DeadDevice) -> None:
         """Remove a device that is dead indeed; otherwise the push waits."""
@@ -303,6 +304,14 @@ def _rings(session: Session, device: Device, position: int) -> bool:
     """Tell whether this device is to ring for what is at this position."""
     away = session.absent_since is not None
     return away and session.acked < position and not device.muted
+
+
+def _break(refusal: Misconfigured, attempts: int) -> float:
+    """Return the seconds until a push that was refused is tried again: the longer, the
+    more often, where it takes the place of others that are not refused."""
+    if refusal.scope is Scope.PROVIDER:
+        return BREAK
+    return max(BREAK, _pause(attempts))
 
 
 def _pause(attempts: int) -> float:

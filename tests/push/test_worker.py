@@ -596,6 +596,17 @@ async def test_those_whom_a_wrong_setting_does_not_concern_are_pushed(
     assert sorted(here.sender.devices[4:]) == iphones
 
 
+async def test_those_whom_it_concerns_are_tried_less_and_less_often(
+    here: Office,
+) -> None:
+    """Or thousands of iPhones, each once a minute, would hold Android phones up."""
+    here.sender.say["iphone"] = [Misconfigured("bad key", Scope.PUSH)] * 1000
+    await pushed(here, "iphone")
+    for _ in range(600):
+        await here.wait(60)
+    assert 10 <= len(here.sender.sent) <= 40
+
+
 async def test_a_fault_of_a_driver_is_a_retry_and_no_word_of_it_is_logged(
     here: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
