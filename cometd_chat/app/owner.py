@@ -7,7 +7,7 @@ work, and entries come late or not at all.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cometd_chat.config import StoreOptions
@@ -34,18 +34,20 @@ def sole_owner(options: StoreOptions) -> Iterator[None]:
 
 def _lock(path: Path) -> int:
     """Return what is to be closed in the end; the kernel does so for who is killed."""
+    # Beside the file: who closes a file gives up the locks that SQLite has on it.
+    beside = Path(f"{path}.lock")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Beside the file: who closes a file gives up the locks that SQLite has on it.
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
+        with ExitStack() as opened:
+            lock = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
+            opened.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            opened.pop_all()
+    except BlockingIOError:
         raise StoreError(
             f"{path} is served by another process: stop that one, or name another file "
             "in [store] url"
         ) from None
+    except OSError as error:
+        raise StoreError(f"{beside} cannot be opened: {error.strerror}") from None
     return lock
