@@ -81,6 +81,8 @@ class Moves:
         them."""
         try:
             async with asyncio.timeout(CLOSING):
+                # Before others have come: a slow node would take all the time for one.
+                await self.retreat()
                 await _done(self._coming.values())
                 await self.retreat()
                 await _done(self._leaving.values())

@@ -7,12 +7,13 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.nodes.cluster import SOON, Cluster
-from cometd_chat.nodes.directory import PARKED, Directory, Place
+from cometd_chat.nodes.directory import PARKED, Claimed, Directory, Place
 from cometd_chat.store import StoreUnavailableError
 from tests.clients.agent import AgentClient
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient
 from tests.e2e.conftest import agent_token
+from tests.web.conftest import until
 
 
 def cluster_of(node: Node) -> Cluster:
@@ -100,6 +101,53 @@ class Unreachable:
         if not self.reachable:
             raise StoreUnavailableError("nothing can be stored now")
         return await self._directory.keep(client_id, number, record)
+
+
+class Held:
+    """A directory that gives no client away until it may."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.may = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._directory, name)
+
+    async def claim(self, client_id: str, number: int) -> Claimed | None:
+        await self.may.wait()
+        return await self._directory.claim(client_id, number)
+
+
+async def test_a_node_that_stops_lets_all_go_while_one_still_comes(
+    pair: Pair,
+) -> None:
+    first, second = pair.nodes
+    async with (
+        BayeuxClient(f"{first.url}/cometd") as comes,
+        BayeuxClient(f"{second.url}/cometd") as stays,
+    ):
+        for client in (comes, stays):
+            await client.handshake()
+            await client.connect(advice={"timeout": 0})
+        await cluster_of(first).moves.retreat()
+        moves = cluster_of(second).moves
+        directory = moves._directory
+        held = Held(directory)
+        moves._directory = held  # type: ignore[assignment] # as below
+        comes.url = f"{second.url}/cometd"
+        polling = asyncio.create_task(comes.connect(advice={"timeout": 0}))
+        await until(lambda: moves._coming)
+        closing = asyncio.create_task(moves.close())
+        await until(lambda: not len(second._chat.server))
+        assert moves._coming
+        held.may.set()
+        await closing
+        await asyncio.gather(polling, return_exceptions=True)
+        for client in (comes, stays):
+            assert client.client_id is not None
+            place = await directory.find(client.client_id)
+            assert place is not None
+            assert place.owner == PARKED
 
 
 async def test_who_the_other_nodes_cannot_know_is_not_let_in(pair: Pair) -> None:
