@@ -185,6 +185,8 @@ class Desks:
         )
         self.post(client_id, data)
         self._delivery.attach(client_id, session, _event, after)
+        # It may have changed while it was read, and only others were told of that.
+        self._look_at({session.id})
 
     def dismiss(self, agent: Agent, session: Session) -> None:
         """Stop the transcript for all clients of an agent who left."""

@@ -718,6 +718,26 @@ async def test_who_comes_from_another_node_tells_nobody_what_is_old(world: World
     assert await mover.notices() == [(True, [])]
 
 
+async def test_what_changes_while_a_chat_is_read_for_somebody_comes_behind_it(
+    world: World,
+):
+    session, _ = await accepted(world)
+    app = await phone(world)
+    await app.poll()
+    watcher = await desk(world, "sue", role="supervisor")
+    listening = watcher.do("requestNotifications", chatId=session.id)
+    async with world.store.holding("get", listening):
+        await app.disconnect()
+        await world.told()
+    assert await watcher.notices() == [(True, []), (False, [NOTICE])]
+    again = watcher.do("requestNotifications", chatId=session.id)
+    async with world.store.holding("get", again):
+        world.clock.now += 1
+        await (await phone(world)).poll()
+        assert await watcher.notices() == [(True, [])]
+    assert await watcher.notices() == [(False, []), (True, [])]
+
+
 async def test_what_was_asked_for_before_is_old_though_it_comes_later(world: World):
     session, agent = await accepted(world)
     await agent.do("listChats")
