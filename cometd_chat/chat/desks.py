@@ -16,7 +16,7 @@ from cometd_chat.store import (
     Change,
     SessionNotFoundError,
     Store,
-    StoreUnavailableError,
+    StoreError,
 )
 
 from .identity import Agent
@@ -240,7 +240,7 @@ class Desks:
             return await self._store.get(session_id)
         except SessionNotFoundError:
             self._lists.drop(session_id)
-        except StoreUnavailableError:
+        except StoreError:
             log.warning("a chat could not be read to tell agents of its change")
         return None
 

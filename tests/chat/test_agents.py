@@ -1,6 +1,9 @@
 """What agents do, and what they hear."""
 
 import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -608,6 +611,22 @@ async def test_a_chat_that_cannot_be_read_is_told_of_with_its_next_change(
     await world.customers.send(session, "b", "")
     (event,) = await agent.hear()
     assert event["chats"][0]["lastText"] == "b"
+
+
+async def test_a_damaged_chat_takes_no_news_of_other_chats_away(
+    world: World, tmp_path: Path
+):
+    damaged, good, other = [await world.chat(user) for user in ("kim", "eve", "bob")]
+    agent = await desk(world)
+    await agent.do("listChats")
+    await agent.hear()
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (damaged.id,))
+    async with world.store.holding("get", world.customers.send(other, "a", "")):
+        await world.customers.send(damaged, "b", "")
+        await world.customers.send(good, "c", "")
+    chats = [chat for event in await agent.hear() for chat in event["chats"]]
+    assert [chat["lastText"] for chat in chats] == ["a", "c"]
 
 
 # Presence of the customer
