@@ -6,9 +6,7 @@ with its size, sends its bytes, and after a break asks how far they came. The la
 is answered when the file is in the transcript.
 """
 
-import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 from aiohttp import web
@@ -16,14 +14,12 @@ from aiohttp import web
 from cometd_chat.chat import Announcement, AuthHook, Files, Party, is_id
 from cometd_chat.config import LiveConfig
 from cometd_chat.files.uploads import File, NoSuchFileError
-from cometd_chat.model import Session
 
 from .downloads import SHOWN_HEADERS, download
 from .file_answers import EXPECTED, failed, how_far, listed
 from .file_requests import (
     EXTENSIONS,
     VERSION,
-    RefusedError,
     announcement_of,
     brings_bytes,
     method_of,
@@ -31,6 +27,7 @@ from .file_requests import (
     proof_of,
     refuse_version,
 )
+from .file_room import Room
 from .limits import BrokenOffError, arriving
 from .peers import peer_of
 
@@ -38,14 +35,9 @@ LONGEST = 600.0
 """Seconds that one request may take to bring bytes, or to fetch them; whoever needs
 longer goes on with another one."""
 
-AT_ONCE = 64
-"""Requests with bytes of files that a node serves at once: each may hold a piece."""
-
-AT_ONCE_OF_CUSTOMER = 8
-"""Those of them that may be of the chats of one customer, his agents' too."""
-
-RETRY_AFTER = 2
-"""Seconds after which a request that found no room may come again."""
+DOWNLOAD_WAIT = 10.0
+"""Seconds that a download waits for room: a page asks for all pictures of a chat at
+once, and tries none again. An upload does not wait: its client comes back."""
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,7 +52,7 @@ class RestFiles:
         self._auth = auth
         self._live = live
         self._base = f"{base_path}/files"
-        self._room = _Room()
+        self._room = Room()
 
     def add_routes(self, app: web.Application) -> None:
         """Add everything that apps call about files."""
@@ -93,7 +85,7 @@ class RestFiles:
         party, wanted = await self._party(request), announcement_of(request.headers)
         if brings_bytes(request.headers):
             # Before it is announced: what finds no room is not to count as a file.
-            with self._room.taken(party.session):
+            async with self._room.taken(_customer(party)):
                 file = await self._begun(request, party, wanted)
         else:
             file = await self._files.begin(party, wanted)
@@ -143,7 +135,7 @@ class RestFiles:
         """Take the next bytes of a file (tus, PATCH)."""
         offset = offset_of(request.headers)
         party = await self._party(request)
-        with self._room.taken(party.session):
+        async with self._room.taken(_customer(party)):
             body = self._body(request)
             file = await self._files.write(party, _file_id(request), offset, body)
         return web.Response(status=204, headers=self._told(file))
@@ -162,7 +154,7 @@ class RestFiles:
         """Send a file, or a range of it (RFC 9110 §14)."""
         party = await self._party(request)
         file = await self._files.find(party, _file_id(request))
-        with self._room.taken(party.session):
+        async with self._room.taken(_customer(party), DOWNLOAD_WAIT):
             return await download(request, file, self._files.read, LONGEST)
 
     async def _party(self, request: web.Request) -> Party:
@@ -183,29 +175,6 @@ class RestFiles:
     def _body(self, request: web.Request) -> AsyncIterator[bytes]:
         patience = self._live.current.server.body_timeout
         return arriving(request.content, patience, LONGEST)
-
-
-class _Room:
-    """How many requests hold pieces of files."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def taken(self, session: Session) -> Iterator[None]:
-        """Count a request while the block runs. Raises: RefusedError."""
-        customer = session.user or session.id
-        full = self._taken.total() >= AT_ONCE
-        if full or self._taken[customer] >= AT_ONCE_OF_CUSTOMER:
-            raise RefusedError(
-                503, "Too many files at once: try again", Retry_After=str(RETRY_AFTER)
-            )
-        self._taken[customer] += 1
-        try:
-            yield
-        finally:
-            self._taken[customer] -= 1
-            self._taken += Counter()  # forget those with none
 
 
 def _resumable(handler: Handler) -> Handler:
@@ -235,3 +204,7 @@ def _file_id(request: web.Request) -> str:
     if not is_id(file_id):
         raise NoSuchFileError
     return file_id
+
+
+def _customer(party: Party) -> str:
+    return party.session.user or party.session.id

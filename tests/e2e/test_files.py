@@ -13,7 +13,7 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.files.uploads import PIECE
-from cometd_chat.web.files import AT_ONCE_OF_CUSTOMER
+from cometd_chat.web.file_room import AT_ONCE_OF_CUSTOMER
 from tests.clients.agent import AgentClient
 from tests.clients.pair import Pair
 from tests.clients.raw import V1Chat
@@ -655,6 +655,25 @@ async def test_uploads_at_once_are_bounded(node: Node | Pair, cleo: TusClient) -
             break
         await asyncio.sleep(0.05)
     assert done.status == 204
+
+
+async def test_all_pictures_of_a_chat_can_be_asked_for_at_once(
+    node: Node | Pair, cleo: TusClient
+) -> None:
+    shown, late = await cleo.send(b"abc"), (await cleo.create(1000)).location
+    begun = [
+        await _begin(node, cleo, late, 1000, b"") for _ in range(AT_ONCE_OF_CUSTOMER)
+    ]
+    refused, writer = await _begin(node, cleo, late, 1000, b"")
+    assert b" 503 " in await asyncio.wait_for(refused.readline(), 8)
+    writer.close()
+    asked = [await _sent(node, f"GET {shown}", cleo.headers) for _ in range(20)]
+    answers = [asyncio.create_task(reader.readline()) for reader, _ in asked]
+    for _, writer in begun:
+        writer.close()
+    assert all(b" 200 " in answer for answer in await asyncio.gather(*answers))
+    for _, writer in asked:
+        writer.close()
 
 
 async def _entries(chat: V1Chat) -> int:
