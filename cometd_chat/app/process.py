@@ -56,8 +56,8 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(sole_owner(config.store))
         node = Node(config, sock=None if seat is None else seat.sock)
+        reloader = Reloader(path, env, node)  # a file saved during the start is news
         await stack.enter_async_context(node)
-        reloader = Reloader(path, env, node)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)

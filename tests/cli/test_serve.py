@@ -195,8 +195,9 @@ async def test_sighup_puts_good_values_in_force_and_refuses_bad_ones(
         await chat.send("short")
 
 
-async def test_sighup_during_the_start_ends_nothing_and_is_not_forgotten(
-    config: Path,
+@pytest.mark.parametrize("told", ["by a signal", "by the file"])
+async def test_a_reload_during_the_start_ends_nothing_and_is_not_forgotten(
+    config: Path, told: str
 ) -> None:
     server = Server(config)
 
@@ -211,7 +212,8 @@ async def test_sighup_during_the_start_ends_nothing_and_is_not_forgotten(
         starting = asyncio.create_task(server.start())
         await until(lambda: server._process is not None and waits(), 20.0)
         change(config, "[log]", "[limits]\ntext = 5B\n[log]")
-        server.signal(signal.SIGHUP)
+        if told == "by a signal":
+            server.signal(signal.SIGHUP)
         db.rollback()
     try:
         await starting
