@@ -18,7 +18,7 @@ MOST_TEXT = 20_000
 def lines_of(entries: Sequence[Entry]) -> tuple[Line, ...]:
     """Return the entries as a push tells them: the newest that have room."""
     return _newest(
-        Line(event=v1.event_name(entry.kind), text=entry.text)
+        Line(event=v1.event_name(entry.kind), text=v1.entry_words(entry))
         for entry in entries[-LINES:]
     )
 

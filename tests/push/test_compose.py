@@ -133,6 +133,14 @@ def test_a_push_tells_the_name_of_a_file() -> None:
     assert push.lines[-1].text == "terms.pdf"
 
 
+def test_a_push_says_of_events_without_a_text_what_the_transcript_says() -> None:
+    told = (entry(4, EntryKind.JOINED, ""), entry(5, EntryKind.LEFT, ""))
+    assert one("customhttp", told=told).lines == (
+        Line(event="Notice.Joined", text="has joined the session"),
+        Line(event="Notice.Left", text="has left the session"),
+    )
+
+
 def test_a_push_names_chat_position_and_lines() -> None:
     push = one("customhttp")
     assert (push.chat, push.position, push.badge) == ("secret", 7, 5)

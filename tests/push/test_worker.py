@@ -926,7 +926,8 @@ async def test_the_last_words_reach_a_phone_that_was_silent_already(
     await ann.do("endChat", chatId=session.id)
     await app.fall_silent()
     await here.wait()
-    assert here.sender.texts == [["your bike is ready", "goodbye", ""]]  # and left
+    told = ["your bike is ready", "goodbye", "has left the session"]
+    assert here.sender.texts == [told]
     await here.visit()
     await here.wait(7200)
     assert len(here.sender.sent) == 1

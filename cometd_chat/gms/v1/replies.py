@@ -116,6 +116,11 @@ def event_name(kind: EntryKind) -> str:
     return _EVENTS[kind]
 
 
+def entry_words(entry: Entry) -> str:
+    """Return the entry's own text, or where it has none what the transcript says."""
+    return entry.text or _text(entry)
+
+
 def entry_row(entry: Entry, started_at: int, *, index: bool = False) -> list[str]:
     """Return one element of `transcriptToShow`, fit for every client of the session.
 
