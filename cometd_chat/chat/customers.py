@@ -212,13 +212,15 @@ class Customers:
         gets everything he has not acknowledged; one who listens by CometD gets
         nothing, for everything reaches him there.
         """
-        if after is not None:
-            await self._store.acknowledge(session.id, after)
-        elif session.comet:
+        if after is None and session.comet:
             return Transcript(session=session, entries=(), position=session.last)
         start = session.acked if after is None else min(after, session.last)
         entries = await self._store.read(session.id, start)
         position = entries[-1].position if entries else start
+        if after is not None:
+            # Who polls stops at the end of the chat: no later call will confirm it.
+            over = session.ended and not session.comet and position == session.last
+            await self._store.acknowledge(session.id, position if over else after)
         return Transcript(session=session, entries=entries, position=position)
 
     def _draft(self, kind: EntryKind, nickname: str, text: str = "") -> Draft:

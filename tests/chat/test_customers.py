@@ -5,7 +5,7 @@ import pytest
 from cometd_chat.chat.readers import Goodbye, Reader
 from cometd_chat.delivery import Reading
 from cometd_chat.gms import v1
-from cometd_chat.model import CUSTOMER, Device, Profile, Role, State
+from cometd_chat.model import CUSTOMER, Device, Profile, Role, Session, State
 from cometd_chat.store import (
     SessionEndedError,
     SessionNotFoundError,
@@ -138,6 +138,34 @@ async def test_a_position_that_is_given_is_acknowledged_and_no_other(world: Worl
     assert session.acked == 1
     shown = await world.customers.transcript(session, None)
     assert [entry.text for entry in shown.entries] == ["a"]
+
+
+async def ended_by_agent(world: World, session: Session) -> Session:
+    agent = await desk(world)
+    await agent.do("acceptChat", chatId=session.id)
+    await agent.do("endChat", chatId=session.id)
+    return await world.session(session)
+
+
+async def test_who_polls_to_the_end_has_read_it_and_can_read_it_again(world: World):
+    """He stops there, so nothing that he does later could keep a push from him."""
+    session = await ended_by_agent(world, await world.chat(notify_by=""))
+    for _ in range(2):
+        shown = await world.customers.transcript(session, 1)
+        assert [entry.position for entry in shown.entries] == [2, 3]
+        assert (await world.session(session)).acked == 3
+
+
+@pytest.mark.parametrize(
+    ("notify_by", "after", "acked"), [("comet", 1, 1), ("", None, 0)]
+)
+async def test_the_end_is_not_read_by_who_listens_or_says_no_position(
+    world: World, notify_by: str, after: int | None, acked: int
+):
+    session = await ended_by_agent(world, await world.chat(notify_by=notify_by))
+    shown = await world.customers.transcript(session, after)
+    assert shown.position == 3
+    assert (await world.session(session)).acked == acked
 
 
 async def test_a_refresh_of_a_listening_customer_consumes_nothing(world: World):
