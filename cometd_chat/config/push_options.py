@@ -404,7 +404,8 @@ class ProviderOptions:
     httpcb_hosts: tuple[str, ...] = option(
         TEXTS,
         (),
-        "Hosts, or *.domain, that pushes of type httpcb may be posted to.",
+        "Hosts, or *.domain, that pushes of type httpcb may be posted to; with :port "
+        "where it is not the usual one.",
         name="httpcb.hosts",
         example="*.example.com",
     )

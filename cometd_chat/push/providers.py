@@ -224,7 +224,7 @@ def _customhttp(module: Any, options: ProviderOptions, clock: Clock) -> PushProv
 
 
 def _httpcb(module: Any, options: ProviderOptions, clock: Clock) -> PushProvider:
-    out = Outbound(Rules(hosts=options.httpcb_hosts), clock=clock)
+    out = Outbound(module.callback_rules(options.httpcb_hosts), clock=clock)
     provider: PushProvider = module.HttpCallbackProvider(out)
     return provider
 

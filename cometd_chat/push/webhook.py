@@ -138,6 +138,11 @@ class HttpCallbackProvider:
         await self._out.close()
 
 
+def callback_rules(hosts: tuple[str, ...], *, private: bool = False) -> Rules:
+    """Return the rules for addresses that apps name; GMS calls them by plain HTTP."""
+    return Rules(hosts=hosts, plain=True, private=private)
+
+
 def signature(
     keys: tuple[bytes, ...], webhook_id: str, at: int, body: bytes
 ) -> dict[str, str]:

@@ -21,10 +21,11 @@ from cometd_chat.push import (
     Outcome,
     Retry,
 )
-from cometd_chat.push.guard import Outbound, Rules
+from cometd_chat.push.guard import Outbound
 from cometd_chat.push.webhook import (
     CustomHttpProvider,
     HttpCallbackProvider,
+    callback_rules,
     signature,
 )
 from tests.keys import tls_pair
@@ -214,12 +215,12 @@ def test_settings_that_cannot_work_are_refused_at_once(
 
 @asynccontextmanager
 async def callback(
-    *hosts: str, private: bool = True
+    *hosts: str, private: bool = True, plain: bool = False
 ) -> AsyncIterator[tuple[HttpCallbackProvider, FakeHook]]:
     server, client = tls_pair("hook.test")
-    async with hook(server) as fake:
+    async with hook(None if plain else server) as fake:
         out = Outbound(
-            Rules(hosts=hosts, private=private),
+            callback_rules(hosts, private=private),
             clock=SetClock(),
             resolver=FakeDns(port=fake.port, hook_test=[["127.0.0.1"]]),
             tls=client,
@@ -241,6 +242,13 @@ async def test_httpcb_posts_the_plain_text_to_the_device() -> None:
     assert arrived.path == "/me?key=hush"
     assert arrived.body.decode() == TEXT
     assert arrived.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+async def test_httpcb_posts_by_plain_http_as_gms_does() -> None:
+    async with callback("hook.test:8080", plain=True) as (provider, fake):
+        plain = device("http://hook.test:8080/me", "httpcb")
+        assert await provider.send(plain, notification()) == Delivered()
+        assert fake.arrived[0].body.decode() == TEXT
 
 
 async def test_half_a_character_does_not_stop_a_callback() -> None:
