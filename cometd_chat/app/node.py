@@ -15,10 +15,8 @@ from cometd_chat.config import Config, LiveConfig
 from cometd_chat.files.opening import open_place
 from cometd_chat.store import Store
 from cometd_chat.store.opening import is_shared, open_store
-from cometd_chat.web.file_requests import REQUEST_HEADERS
 from cometd_chat.web.listener import LINGER, answering, listen, tls_context, url_of
 from cometd_chat.web.origins import Origins
-from cometd_chat.web.rest_v1 import IDEMPOTENCY_KEY
 
 from .parts import Chat
 
@@ -43,9 +41,6 @@ PURGE_PERIOD = 600.0
 
 PURGE_FILES_PERIOD = 3600.0
 """Seconds between two looks for files of forgotten chats: each lists all chats."""
-
-HEADERS = ("Content-Type", "gms_user", IDEMPOTENCY_KEY, *REQUEST_HEADERS)
-"""Headers that web pages of other hosts may set."""
 
 RELEASING = 0.25
 """Share of `[server] shutdown_timeout` within which held polls are answered, before it
@@ -151,7 +146,7 @@ class Node:
 
     def _application(self) -> tuple[web.Application, Origins]:
         app = web.Application(client_max_size=self.live.current.limits.body)
-        origins = Origins(lambda: self.live.current.server.allowed_origins, HEADERS)
+        origins = Origins(lambda: self.live.current.server.allowed_origins)
         origins.add_to(app)
         self._chat.routes(app)
         return app, origins

@@ -16,18 +16,6 @@ VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,termination"
 OFFSET_STREAM = "application/offset+octet-stream"
 
-REQUEST_HEADERS = (
-    "Authorization",
-    "Range",
-    "If-Range",
-    "Tus-Resumable",
-    "Upload-Length",
-    "Upload-Metadata",
-    "Upload-Offset",
-    "X-HTTP-Method-Override",
-)
-"""Header fields that web pages may send along with files."""
-
 _OVERRIDING = ("PATCH", "DELETE", "HEAD")
 _NUMBER = re.compile(r"[0-9]{1,18}").fullmatch
 

@@ -6,6 +6,7 @@ POSTs without asking, open WebSockets and load scripts (callback-polling) from
 anywhere, so requests are refused, not only answers.
 """
 
+import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -20,23 +21,19 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "7200",
 }
 
+_TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Names of header fields (RFC 9110 §5.6.2)."""
+
 
 class Origins:
     """The rule, and its place in an aiohttp application.
 
-    `allowed` tells which origins are listed at that moment, `*` for all; `headers`
-    are those that pages of other hosts may set.
+    `allowed` tells which origins are listed at that moment, `*` for all. Pages of
+    allowed origins may send any header field.
     """
 
-    def __init__(
-        self,
-        allowed: Callable[[], Collection[str]],
-        headers: Collection[str] = ("Content-Type",),
-    ) -> None:
+    def __init__(self, allowed: Callable[[], Collection[str]]) -> None:
         self._allowed = allowed
-        self._preflight = PREFLIGHT | {
-            "Access-Control-Allow-Headers": ", ".join(headers)
-        }
 
     def add_to(self, app: web.Application) -> None:
         """Guard every address of the application."""
@@ -65,7 +62,7 @@ class Origins:
         if not self.allows(origin, request.host):
             return web.Response(status=403, text="This origin is not allowed\n")
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers=self._preflight)
+            return web.Response(status=204, headers=_preflight(request))
         return await handler(request)
 
     async def _answer(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -82,6 +79,16 @@ def cors_headers(origin: str) -> dict[str, str]:
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Credentials": "true",
         "Vary": "Origin",
+    }
+
+
+def _preflight(request: web.Request) -> dict[str, str]:
+    """Return what a page may send: as it asks, for apps made for GMS add headers of
+    their own, such as `apikey`, and the wildcard is not valid with credentials."""
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    return {
+        **PREFLIGHT,
+        "Access-Control-Allow-Headers": ", ".join(_TOKENS.findall(asked)),
     }
 
 
