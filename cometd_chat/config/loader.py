@@ -22,7 +22,7 @@ from cometd_chat.config.reading import (
     without_section,
 )
 from cometd_chat.config.resolve import Config
-from cometd_chat.config.sections import FIXED, Section, section_of
+from cometd_chat.config.sections import FIXED, Section, in_small_letters, section_of
 
 PREFIX = "COMETD_CHAT_"
 """What the names of our environment variables begin with."""
@@ -76,8 +76,9 @@ def _unread(path: Path, message: str) -> Loaded:
 def _loaded(parsed: Parsed, env: Mapping[str, str]) -> Loaded:
     loading = _Loading(problems=list(parsed.problems))
     for title, line in parsed.sections.items():
-        loading.open(title, Origin(file=parsed.file, line=line))
+        loading.open(in_small_letters(title), Origin(file=parsed.file, line=line))
     for item in parsed.items:
+        item.section = in_small_letters(item.section)
         loading.take_item(item, Origin(file=parsed.file, line=item.line))
     loading.problems.sort(key=lambda problem: problem.line)
     _take_environment(loading, env)

@@ -21,7 +21,8 @@ This page is made from the table of options; `cometd-chat config doc` prints it.
 * Sections and options are written as in an INI file: `option = value`. A comment is
   a line of its own that begins with `#` or `;`. A line that is indented deeper than
   its option continues it. The file is UTF-8.
-* Names of options are the same in upper and lower case; names of sections are not.
+* Options and sections are the same in upper and lower case; the names of services,
+  providers and events in the titles of sections are not.
 * The options of GMS have their GMS names and units: times are whole seconds. Other
   times take `ms`, `s`, `m`, `h` or `d`; a bare number is seconds. Sizes take `B`,
   `KB`, `MB` (1000), `KiB` or `MiB` (1024); a bare number is bytes.

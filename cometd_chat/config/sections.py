@@ -172,6 +172,15 @@ def section_of(title: str) -> Section | None:
     return next((s for s in SECTIONS if s.names(title) is not None), None)
 
 
+def in_small_letters(title: str) -> str:
+    """Return the title with the names in it as they are: GMS's pages, from which it may
+    be copied, begin it with a capital letter (`Service.<service>`)."""
+    for section in SECTIONS:
+        if found := re.fullmatch(_pattern(section.title), title, re.IGNORECASE):
+            return re.sub("<(.*?)>", lambda name: found[name[1]], section.title)
+    return title
+
+
 def options_of(title: str) -> tuple[Option, ...]:
     """Return what may stand in the section of this title."""
     section = section_of(title)

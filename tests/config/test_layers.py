@@ -42,6 +42,19 @@ def test_what_was_resolved_once_is_kept_but_not_for_every_name_of_customers() ->
     assert options.service("x") is options.service("y")
 
 
+def test_titles_may_be_written_as_on_the_pages_of_gms() -> None:
+    """They say: "Navigate to Options > Service.<service_name>"."""
+    options = config(
+        "[Service.Shop]\n_ttl = 3\n[PUSH]\ndefaultProvider = Main\n"
+        "[Push.Provider.Main.Event.Any]\nfcm.title = x\n"
+    )
+    assert (options.services, options.providers) == (("Shop",), ("Main",))
+    assert options.service("Shop").ttl == 3
+    assert options.service("shop").ttl == 86400
+    assert options.provider("", "Any").fcm_title == "x"
+    assert options.provider("", "any").fcm_title == ""
+
+
 def test_the_filter_of_push_is_the_default_of_services() -> None:
     options = config(
         "[push]\nfiltering_chat_events = Message.Text\n"
