@@ -71,7 +71,8 @@ class RestV1:
         limits = gms_limits(self._live.current.limits)
         asked = v1.parse_open(await self._parameters(call), limits)
         session = await self._customers.open(session, asked, self._user(call))
-        shown = Transcript(session=session, entries=(), position=0)
+        # Apps take it for the position they have, and say it when they leave.
+        shown = Transcript(session=session, entries=(), position=session.acked)
         if not session.comet:
             shown = await self._customers.transcript(session, 0)
         return self._chat(call, shown, verbose=asked.verbose, created=True)

@@ -189,6 +189,23 @@ async def test_a_chat_that_ended_meanwhile_is_shown_to_its_end(
     assert app.screen[-1][1][0] == "Notice.Left"
 
 
+async def test_who_asks_again_for_his_chat_is_told_how_far_he_is(
+    app: V1App, agent: AgentClient
+) -> None:
+    """An app that was started anew has forgotten it, and takes it from there."""
+    await app.background()
+    chat = await app.create_chat()
+    assert (chat["chatIxnState"], chat["transcriptPosition"]) == ("CONNECTED", "3")
+    await agent.operate("endChat", chatId=app.session_id)
+    chat = await app.create_chat()
+    assert (chat["chatIxnState"], chat["transcriptPosition"]) == ("CONNECTED", "3")
+    await app.foreground()
+    await app.wait_for(lambda: app.state == "DISCONNECTED")
+    await app.background()
+    chat = await app.create_chat()
+    assert (chat["chatIxnState"], chat["transcriptPosition"]) == ("DISCONNECTED", "4")
+
+
 async def test_pending_messages_sent_twice_are_stored_once(
     app: V1App, agent: AgentClient
 ) -> None:
