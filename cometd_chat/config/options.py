@@ -223,7 +223,8 @@ class BayeuxOptions:
     sweep_period: float = option(
         duration(0.05, 60),
         1.0,
-        "Time between two looks for clients that went silent.",
+        "Time between two looks for polls that were held long enough and for clients "
+        "that went silent.",
         reload=Reload.RESTART,
     )
     publish_window: float = option(
