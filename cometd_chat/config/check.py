@@ -156,6 +156,19 @@ def _push_without_means(config: Config) -> Iterator[Finding]:
             yield "warning", "push", "push_enabled", message
 
 
+def _means_without_push(config: Config) -> Iterator[Finding]:
+    enabled = config.push.push_enabled
+    for section, values in config.layers.items():
+        for attr in values:
+            types = [
+                t for t, needs in _NEEDS.items() if attr.removeprefix(DEBUG) in needs
+            ]
+            # An empty list is no slip: it switches all pushes off.
+            if types and enabled and not set(types) & set(enabled):
+                message = f" has no effect: pushEnabled has no {' or '.join(types)}"
+                yield "warning", section, attr, message
+
+
 def _provider_option(attr: str) -> str:
     return next(o.name for o in rows(ProviderOptions) if o.attr == attr)
 
@@ -274,6 +287,7 @@ RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"agents", "auth"}), _short_secret),
     (frozenset(), _unknown_provider),
     (frozenset({"push"}), _push_without_means),
+    (frozenset({"push"}), _means_without_push),
     (frozenset({"push"}), _nobody_to_write_to),
     (frozenset(), _unusable_signing_key),
     (frozenset({"push"}), _useless_apns_key),

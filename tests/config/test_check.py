@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.config import AgentOptions, AuthOptions, Config, ServerOptions, check
+from cometd_chat.config import (
+    AgentOptions,
+    AuthOptions,
+    Config,
+    ServerOptions,
+    check,
+    loads,
+)
 from cometd_chat.config.table import without_password
 
 TRUSTED = AuthOptions(gms_user="trusted")
@@ -60,6 +67,12 @@ def test_signed_users_need_one_of_two_keys(auth: AuthOptions) -> None:
 )
 def test_a_key_of_hmac_has_32_bytes(secret: str, found: list[str]) -> None:
     assert severities(Config(agents=AgentOptions(secret=secret))) == found
+
+
+@pytest.mark.parametrize("types", ["", "comet, customhttp"])
+def test_an_address_for_pushes_may_stand_beside_pushes_that_are_off(types: str) -> None:
+    text = f"[push]\npushEnabled = {types}\ncustomhttp.url = https://push.example.com\n"
+    assert loads(text).problems == ()
 
 
 def test_without_origins_a_problem_has_no_place() -> None:

@@ -33,6 +33,7 @@ def test_dots_and_hyphens_are_underscores() -> None:
     env = {
         "COMETD_CHAT_SERVICE_NIGHT_DESK___PROVIDER_NAME": "a",
         "COMETD_CHAT_CHAT__FLEX_DISCONNECT_TIMEOUT": "6",
+        "COMETD_CHAT_PUSH__PUSHENABLED": "customhttp",
         f"COMETD_CHAT_{named}__DEBUG_CUSTOMHTTP_URL": "http://b",
     }
     text = f"[service.night-desk]\n[push.provider.a]\n[{section}]\n"

@@ -135,6 +135,7 @@ def test_files_and_addresses(tmp_path: Path) -> None:
     key = tmp_path / "key.p8"
     key.touch()
     loaded = loads(
+        f"[push]\npushEnabled = ios\n"
         f"[push.provider.main]\n"
         f"apns.key_file = {key}\n"
         f"apns.key_id = KEY\napns.team_id = TEAM\napns.topic = com.example.shop\n"
