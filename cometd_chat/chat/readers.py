@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import msgspec
@@ -214,11 +214,12 @@ class Readers:
         if not cursors and goodbye != Goodbye():  # it had unsubscribed before
             await self.remembered(client_id, user, goodbye)
             return
-        position = _only(goodbye.position, cursors)
+        meant = _meant(goodbye.position, cursors)
         for session_id, cursor in cursors.items():
             # Apps disconnect when they read that the chat is over, before any poll
             # could confirm it.
             acked = cursor.sent if cursor.session.ended else cursor.acked
+            position = goodbye.position if session_id == meant else None
             await self._presence.gone(session_id, client_id, acked, position)
         await self._count(list(cursors), goodbye.unread)
 
@@ -320,6 +321,22 @@ def _plain(session: Session, entries: Sequence[Entry]) -> bytes:
 
 def _indexed(session: Session, entries: Sequence[Entry]) -> bytes:
     return v1.notification(session, entries, _event_id(), index=True)
+
+
+def _meant(position: int | None, cursors: Mapping[str, Cursor]) -> str | None:
+    """Return the chat that the position of a goodbye is about, if that is certain.
+
+    It names none, and an app that was killed leaves a chat behind that goes on. Of
+    several it is the only one in which the app can be there.
+    """
+    if len(cursors) == 1:
+        return next(iter(cursors))
+    fitting = [
+        name
+        for name, cursor in cursors.items()
+        if position is not None and cursor.acked <= position <= cursor.sent
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _only(position: int | None, chats: Sized) -> int | None:

@@ -307,6 +307,28 @@ async def test_a_position_says_nothing_of_several_chats(world: World):
         assert (await world.session(session)).acked == 0
 
 
+async def test_a_goodbye_is_about_the_only_chat_that_can_be_there(world: World):
+    """An app that was killed has left a chat, which nobody has ended."""
+    left, session = await world.chat(), await world.chat()
+    await world.customers.send(session, "a", "")
+    app = await phone(world)
+    await app.read()
+    await world.customers.send(session, "b", "")
+    assert await app.read() == [(3, "b")]
+    await app.disconnect(transcriptPosition="3")
+    assert (await world.session(session)).acked == 3
+    assert (await world.session(left)).acked == 1
+
+
+async def test_a_goodbye_is_no_word_about_what_was_not_sent(world: World):
+    left, session = await world.chat(), await world.chat()
+    app = await phone(world)
+    await app.read()
+    await app.disconnect(transcriptPosition="2")
+    for chat in (left, session):
+        assert (await world.session(chat)).acked == 0
+
+
 async def test_what_an_agent_wrote_is_read_by_the_customer(world: World):
     session = await world.chat()
     app, agent = await phone(world), await desk(world)
