@@ -350,7 +350,9 @@ class ChatApplication:
 
 _OURS: Final = {CUSTOMERS_CHANNEL, AGENTS_CHANNEL}
 
-_NOBODY: Final = "Send ext.serviceId, or gms_user if [auth] gms_user is not off"
+_NOBODY: Final = (
+    "Send ext.serviceId, or gms_user as [auth] and [server] trusted_proxies allow"
+)
 
 
 def _channels(identity: object) -> set[str]:

@@ -69,7 +69,7 @@ async def test_an_app_may_listen_before_the_chat_of_its_service_is_opened(
     assert await app.read() == [(1, JOINED)]
 
 
-NOBODY = "Send ext.serviceId, or gms_user if [auth] gms_user is not off"
+NOBODY = "Send ext.serviceId, or gms_user as [auth] and [server] trusted_proxies allow"
 
 
 async def test_the_header_is_not_looked_at_when_that_is_off(world: World):

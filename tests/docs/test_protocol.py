@@ -87,7 +87,7 @@ class Stranger:
         return await self.subscription("/_genesys", serviceId="any")
 
 
-NOBODY = "Send ext.serviceId, or gms_user if [auth] gms_user is not off"
+NOBODY = "Send ext.serviceId, or gms_user as [auth] and [server] trusted_proxies allow"
 
 _Provoke: TypeAlias = Callable[[Stranger], Awaitable[Json]]
 
