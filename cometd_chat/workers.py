@@ -8,9 +8,9 @@ of a port, and those that wait for a worker that died are answered by the next o
 Two pipes tie them together. Workers write to one that they are ready. Nobody writes to
 the other: its end tells the workers that the parent is gone, however that happened.
 
-A worker that ends is started again, at first at once, then after pauses that grow. The
-first worker goes ahead of the others: what keeps it from starting would keep them all,
-and is said once.
+A worker that ends is started again, at first at once, then after pauses that grow; so
+is one that finds no process. The first worker goes ahead of the others: what keeps it
+from starting would keep them all, and is said once.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -135,20 +136,39 @@ class Workers:
         # A signal to the child must not be taken for one to the parent.
         signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
         worker.ready_at, worker.due = None, time.monotonic() + self._start_within
-        worker.pid = os.fork()
-        if worker.pid == 0:
-            self._become(worker)
+        try:
+            worker.pid = os.fork()
+        except OSError as exc:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENT_SIGNALS)
-            seat = Seat(
-                number=worker.number,
-                sock=worker.sock,
-                parent=self._parent,
-                _told=self._tells,
-            )
-            with worker.sock:
-                self._work(seat)
-            raise SystemExit(0)
+            self._not_started(worker, exc)
+            return
+        if worker.pid == 0:
+            self._serve(worker)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENT_SIGNALS)
+
+    def _serve(self, worker: _Worker) -> NoReturn:
+        """Do the work of a worker, in its process."""
+        self._become(worker)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENT_SIGNALS)
+        seat = Seat(
+            number=worker.number,
+            sock=worker.sock,
+            parent=self._parent,
+            _told=self._tells,
+        )
+        with worker.sock:
+            self._work(seat)
+        raise SystemExit(0)
+
+    def _not_started(self, worker: _Worker, exc: OSError) -> None:
+        """Start a worker later for which there is no process, except the first."""
+        what = f"worker {worker.number + 1} cannot be started ({exc.strerror})"
+        if self._followed:
+            # However often: a server that began anew would find no process either.
+            self._plan(worker, what)
+        else:
+            log.error("%s", what)
+            self._stop(1)
 
     def _become(self, worker: _Worker) -> None:
         """Leave behind what is the parent's."""
@@ -207,9 +227,7 @@ class Workers:
         """Let the worker be started again, in a while if it did not live for long."""
         now = time.monotonic()
         if worker.ready_at is None:
-            # Who waits on this socket might wait for long: the others are better.
-            former, worker.sock = worker.sock, self._bind()
-            former.close()
+            self._turn_away(worker)
         if worker.ready_at is not None and now - worker.ready_at >= SETTLED:
             worker.short, pause = 0, 0.0
         else:
@@ -217,6 +235,16 @@ class Workers:
             worker.short += 1
         worker.due, worker.stale = now + pause, True
         log.warning("%s: started again in %g s", what, pause)
+
+    def _turn_away(self, worker: _Worker) -> None:
+        """Send who waits on the worker's socket, perhaps for long, to the others."""
+        try:
+            sock = self._bind()
+        except OSError as exc:
+            log.warning("worker %d keeps its socket: %s", worker.number + 1, exc)
+            return
+        worker.sock.close()
+        worker.sock = sock
 
     # -- the parent's loop ----------------------------------------------------------
 

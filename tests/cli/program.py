@@ -24,6 +24,8 @@ def _hears_ctrl_c() -> None:
 class Program(Watched):
     """Started by `async with`; `out` and `err` are the lines it has written so far."""
 
+    what: tuple[str, ...] = ("-m", "cometd_chat")
+
     def __init__(
         self, folder: Path, *arguments: str, env: Mapping[str, str] | None = None
     ) -> None:
@@ -52,8 +54,7 @@ class Program(Watched):
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "cometd_chat",
+            *self.what,
             *self._arguments,
             cwd=self._folder,
             env=os.environ | self._env,

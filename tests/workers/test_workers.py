@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from tests.cli.conftest import change
-from tests.cli.program import Server, run, says_it_in_one_sentence
+from tests.cli.program import Program, Server, run, says_it_in_one_sentence
 from tests.clients.agent import AgentClient
 from tests.clients.raw import UnexpectedStatusError, V1Chat
 from tests.e2e.conftest import agent_token
@@ -263,3 +263,73 @@ async def test_workers_that_hang_are_killed(what: str) -> None:
         lines = (await process.stderr.read()).decode().splitlines()
     numbers = [1, 2] if what == "stop" else [1]  # the others wait for the first
     assert lines == [f"worker {n} takes too long: killed" for n in numbers]
+
+
+POOR = """\
+import errno, os, resource, signal, sys, time
+from cometd_chat.web.listener import SharedPort
+from cometd_chat.workers import Workers
+
+def work(seat):
+    print(seat.number, os.getpid(), flush=True)
+    seat.ready()
+    time.sleep(60)
+
+def limit(number, _=None):
+    most = 0 if number == signal.SIGUSR1 else hard
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
+    print("limited" if most == 0 else "free", flush=True)
+
+def bind():
+    if resource.getrlimit(resource.RLIMIT_NPROC)[0] == 0:
+        raise OSError(errno.ENOBUFS, "no room")
+    return port.bind()
+
+hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+port = SharedPort("127.0.0.1", 0)
+say = lambda: print("ready", flush=True)
+workers = Workers(2, bind, work, say, stop_within=5.0)
+if os.getuid() == 0:
+    os.setuid(65534)  # there is no limit for root
+signal.signal(signal.SIGUSR1, limit)
+signal.signal(signal.SIGUSR2, limit)
+if sys.argv[1:] == ["at once"]:
+    limit(signal.SIGUSR1)
+sys.exit(workers.run())
+"""
+"""Two workers, whose parent finds no process from SIGUSR1 to SIGUSR2, or at once."""
+
+
+class Poor(Program):
+    what = ("-c", POOR)
+
+    def latest(self, number: int) -> int:
+        """Return the process of a worker."""
+        found = [line.split()[1] for line in self.out if line[0] == str(number)]
+        return int(found[-1])
+
+
+async def test_a_worker_without_a_process_is_tried_again(tmp_path: Path) -> None:
+    async with Poor(tmp_path) as program:
+        await program.says("ready")
+        first, second = program.latest(0), program.latest(1)
+        program.signal(signal.SIGUSR1)
+        await program.says("limited")
+        os.kill(second, signal.SIGKILL)
+        cannot = r"worker 2 cannot be started \(Resource temporarily unavailable\): "
+        await program.says(cannot + "started again in 1 s")
+        await program.says(cannot + "started again in 2 s")
+        os.kill(first, signal.SIGKILL)  # now nobody serves, and still it goes on
+        await program.says("worker 1 cannot be started")
+        program.signal(signal.SIGUSR2)
+        await until(lambda: program.latest(0) != first, 15.0)
+        await until(lambda: program.latest(1) != second, 15.0)
+        program.signal(signal.SIGTERM)
+        assert await program.ended() == 0
+
+
+async def test_a_server_without_a_process_says_so_and_ends(tmp_path: Path) -> None:
+    async with Poor(tmp_path, "at once") as poor:
+        assert await poor.ended() == 1
+        why = "worker 1 cannot be started (Resource temporarily unavailable)"
+        assert poor.err == [why]
