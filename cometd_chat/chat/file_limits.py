@@ -36,26 +36,20 @@ class FileLimits:
         return not file.whole and self.expires_at(file) < self._clock.time()
 
     async def announce(self, chat_id: str, file_id: str, info: Info) -> File:
-        """Announce a file, as `Uploads.begin` does, if there is room for it.
+        """Announce a file, as `Uploads.begin` does, if there is room for it by now.
 
         Raises: TooMuchError; ConflictError when another one has this id, or had it.
         """
         others = await self._others(chat_id, file_id, info.sender)
         if beyond := self._beyond(info, others):
             raise TooMuchError(beyond)
-        file = await self._uploads.begin(chat_id, file_id, info)
-        if file.whole:  # perhaps it is shown, if this is a repeat
-            return file
-        try:
-            await self._find_room(file)
-        except TooMuchError:
-            await self._uploads.give_up(file)
-            raise
-        return file
+        return await self._uploads.begin(chat_id, file_id, info)
 
-    async def _find_room(self, file: File) -> None:
+    async def find_room(self, file: File) -> None:
         """Refuse a file beyond the limits, now that all nodes can see it: others may
         have been announced at the same time.
+
+        Raises: TooMuchError; then the file has to give way.
 
         Of those that are too many the oldest wait until the others have given way, or
         each would give way to the others. Where clocks of nodes differ that may happen

@@ -7,7 +7,7 @@ chat.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from cometd_chat.clock import Clock
@@ -17,6 +17,7 @@ from cometd_chat.files.uploads import (
     File,
     Info,
     NoSuchFileError,
+    TooMuchError,
     Uploads,
 )
 from cometd_chat.model import (
@@ -33,6 +34,7 @@ from cometd_chat.store import (
     SessionNotFoundError,
     SessionNotOpenError,
     Store,
+    TranscriptFullError,
 )
 
 from .customers import is_id, new_id
@@ -114,7 +116,8 @@ class Files:
         """Announce a file; announcing it again returns it as far as it has come.
 
         Raises: NotAllowedError, TooMuchError, ConflictError when the key is that of
-        another file, or of one that is gone; SessionEndedError, SessionNotOpenError.
+        another file, or of one that is gone; SessionEndedError, SessionNotOpenError,
+        TranscriptFullError.
         """
         chat_id, info = party.session.id, self._info(party, wanted)
         file_id = _id_of(party, wanted.key) if wanted.key else new_id()
@@ -123,7 +126,7 @@ class Files:
         elif party.session.ended:
             raise SessionEndedError
         else:
-            file = await self._limits.announce(chat_id, file_id, info)
+            file = await self._announced(party, file_id, info)
         if self._limits.expired(file):
             raise ConflictError
         return await self._shown(party, file)
@@ -131,8 +134,8 @@ class Files:
     async def progress(self, party: Party, file_id: str) -> File:
         """Return how far the party's own file has come.
 
-        Raises: NoSuchFileError; SessionEndedError, or NotAllowedError when the sender
-        has left, when it was to be shown too late.
+        Raises: NoSuchFileError; SessionEndedError, TranscriptFullError, or
+        NotAllowedError when the sender has left, when it was to be shown too late.
         """
         return await self._shown(party, await self._own(party, file_id))
 
@@ -144,8 +147,8 @@ class Files:
         Returning promises that it is stored, and, if the file is whole, that it is in
         the transcript. Nothing is taken of a file that could not be shown.
 
-        Raises: NoSuchFileError, ConflictError, TooMuchError; SessionEndedError, or
-        NotAllowedError when the sender has left.
+        Raises: NoSuchFileError, ConflictError, TooMuchError; SessionEndedError,
+        TranscriptFullError, or NotAllowedError when the sender has left.
         """
         file = await self._own(party, file_id)
         if not file.whole:
@@ -243,6 +246,18 @@ class Files:
             return False
         return True
 
+    async def _announced(self, party: Party, file_id: str, info: Info) -> File:
+        file = await self._limits.announce(party.session.id, file_id, info)
+        try:
+            await self._limits.find_room(file)
+        except TooMuchError:
+            if not file.whole:
+                await self._uploads.give_up(file)
+            elif await self._settled(party, file, []):
+                return file  # without bytes it was whole at once: a repeat has shown it
+            raise
+        return file
+
     async def _shown(self, party: Party, file: File) -> File:
         """Put a file that is whole into the transcript: once, however often it is asked
         for, as the sender may not have heard that it was."""
@@ -250,18 +265,26 @@ class Files:
             return file
         part = await self._part_now(party)
         drafts = [self._draft(party.session, part, file)] if part else []
+        if not await self._settled(party, file, drafts):
+            raise NotAllowedError("You are not in this chat any more")
+        return file
+
+    async def _settled(self, party: Party, file: File, drafts: Sequence[Draft]) -> bool:
+        """Show a file that is whole, or, without a draft, give it up; tell whether it
+        is in the transcript.
+
+        Of several requests, the first decides for all of them, so that none removes a
+        file that another one has shown.
+        """
         once = Once(key=f"file:{file.id}")
         try:
-            # Without a draft too: of several requests, the first decides for all of
-            # them, so that none removes a file that another one has shown.
             done = await self._store.append(party.session.id, drafts, once=once)
-        except SessionEndedError:
+        except (SessionEndedError, TranscriptFullError):
             await self._uploads.give_up(file)
             raise
         if not done.entries:
             await self._uploads.give_up(file)
-            raise NotAllowedError("You are not in this chat any more")
-        return file
+        return bool(done.entries)
 
     async def _part_now(self, party: Party) -> Participant | None:
         """Return the party's part as it stands: an agent may leave while he sends."""

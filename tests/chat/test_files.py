@@ -21,6 +21,7 @@ from cometd_chat.store import (
     SessionEndedError,
     SessionNotFoundError,
     StoreUnavailableError,
+    TranscriptFullError,
 )
 from tests.chat.world import Desk, World
 from tests.chat.world import desk as agents_desk
@@ -31,13 +32,16 @@ DAY = 86_400
 ANN = Agent(id="ann", nickname="Ann")
 BEN = Agent(id="ben", nickname="Ben")
 
-CONFIG = """\
+MOST_ENTRIES = 12
+
+CONFIG = f"""\
 [auth]
 gms_user = trusted
 [files]
 upload-max-files = 2
 unfinished_after = 1h
 [store]
+max_entries = {MOST_ENTRIES}
 new_retention = 2d
 ended_retention = 1d
 [service.quiet]
@@ -75,13 +79,19 @@ class Shelf:
         wanted = Announcement(name="a.pdf", type="application/pdf", size=size, key=key)
         return await self.files.begin(party, wanted)
 
-    async def send(self, party: Party) -> File:
-        file = await self.begin(party)
+    async def send(self, party: Party, size: int = 3) -> File:
+        file = await self.begin(party, size)
         return await self.files.write(party, file.id, 0, _body(b"abc"))
 
     async def arrive(self, file: File) -> None:
         """Bring all bytes of a file, by a node that dies before it is shown."""
         await self.uploads.write(file, 0, _body(b"abc"))
+
+    async def fill(self) -> None:
+        """Write messages until the transcript is full."""
+        session = await self.world.session(self.session)
+        for _ in range(session.last, MOST_ENTRIES):
+            await self.world.customers.send(session, "Hi", "")
 
     async def shown(self) -> int:
         """Return how many files the transcript has."""
@@ -158,6 +168,43 @@ async def test_limits_hold_for_those_who_announce_at_the_same_time(
     assert {type(one) for one in done} == {File, TooMuchError}
     assert sum(isinstance(one, File) for one in done) == 2 - already
     assert len(await here.uploads.of_chat(here.session.id)) == 2
+
+
+async def test_limits_hold_for_empty_files_that_come_at_the_same_time(
+    world: World,
+) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    beginning = (here.begin(party, size=0) for _ in range(5))
+    done = await asyncio.gather(*beginning, return_exceptions=True)
+    assert {type(one) for one in done} == {File, TooMuchError}
+    assert sum(isinstance(one, File) for one in done) == 2
+    assert await here.shown() == len(await here.files.all(party)) == 2
+
+
+async def test_an_empty_file_that_a_repeat_has_shown_is_not_refused(
+    world: World,
+) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+
+    async def elder() -> None:
+        world.clock.now -= 1
+        for _ in range(2):
+            await here.begin(party)
+        world.clock.now += 1
+        here.place.meanwhile = again
+
+    async def again() -> None:
+        await here.begin(party, size=0, key="one")
+
+    async def after_the_first_look() -> None:
+        here.place.meanwhile = elder
+
+    here.place.meanwhile = after_the_first_look
+    file = await here.begin(party, size=0, key="one")
+    assert await here.shown() == 1
+    assert [one.id for one in await here.files.all(party)] == [file.id]
 
 
 async def test_no_file_waits_for_one_that_stays(world: World) -> None:
@@ -293,6 +340,28 @@ async def test_a_file_that_came_too_late_is_not_kept(world: World) -> None:
         await here.files.write(party, file.id, 0, _body(b"abc"))
     assert await here.uploads.of_chat(here.session.id) == []
     assert b"abc" not in here.place.objects.values()
+
+
+@pytest.mark.parametrize("size", [0, 3])
+async def test_a_file_that_finds_the_transcript_full_is_not_kept(
+    world: World, size: int
+) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    await here.fill()
+    with pytest.raises(TranscriptFullError):
+        await here.send(party, size)
+    assert await here.files.all(party) == []
+    assert b"abc" not in here.place.objects.values()
+
+
+async def test_a_file_that_took_the_last_place_is_kept(world: World) -> None:
+    here = await shelf(world)
+    party = await here.customer()
+    file = await here.send(party)
+    await here.fill()
+    assert (await here.files.progress(party, file.id)).whole
+    assert await here.shown() == 1
 
 
 async def test_nothing_is_taken_in_a_chat_that_has_ended(world: World) -> None:

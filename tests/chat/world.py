@@ -186,7 +186,8 @@ def configured(text: str) -> Any:
 
 @asynccontextmanager
 async def world(path: Path, config: str) -> AsyncIterator[World]:
-    store = await SqliteStore.open(path / "chat.db", pace=0.0)
+    most = configured(config).store.max_entries
+    store = await SqliteStore.open(path / "chat.db", pace=0.0, max_entries=most)
     try:
         here = World(store, config)
         yield here
