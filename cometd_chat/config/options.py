@@ -282,6 +282,12 @@ class StoreOptions:
         "Greatest number of entries in one transcript.",
         reload=Reload.RESTART,
     )
+    max_new: int = option(
+        integer(1000, 100_000_000, "services"),
+        50_000,
+        "Greatest number of services without a chat; beyond it the oldest are deleted.",
+        reload=Reload.RESTART,
+    )
     new_retention: float = option(
         duration(60, 3650 * DAY),
         float(DAY),

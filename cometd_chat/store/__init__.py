@@ -13,7 +13,7 @@ Times are wall seconds and always arguments, so that a store never asks a clock.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -65,6 +65,18 @@ class StoreUnavailableError(StoreError):
     Nothing was stored, or, where the storage is on another machine, it is not known:
     a repeat with the same `Once` stores it once.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many entries a transcript has at most, and, about, how many sessions there
+    are that were never opened."""
+
+    entries: int = 5000
+    new: int = 50_000
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 # Structs, for each entry that is written needs them: a dataclass takes six times as
@@ -123,6 +135,9 @@ class Store(Protocol):
 
     async def create(self, session: Session) -> None:
         """Keep a new session; its devices are taken from others as in registering.
+
+        Beyond `Limits.new` that were never opened the oldest are forgotten, or about
+        the oldest, for anybody can make them.
 
         Raises: StoreError when its id or key is that of another session.
         """

@@ -2,7 +2,7 @@
 
 from cometd_chat.config import StoreOptions
 
-from . import Store, StoreError
+from . import Limits, Store, StoreError
 from .sqlite import SqliteStore
 
 
@@ -19,7 +19,7 @@ async def open_store(options: StoreOptions) -> Store:
     if is_shared(options):
         return await _open_redis(options)
     path = options.url.removeprefix("sqlite:///")
-    return await SqliteStore.open(path, max_entries=options.max_entries)
+    return await SqliteStore.open(path, limits=_limits(options))
 
 
 async def _open_redis(options: StoreOptions) -> Store:
@@ -36,5 +36,9 @@ async def _open_redis(options: StoreOptions) -> Store:
         prefix=options.prefix,
         durability=Durability(options.durability),
         allow_volatile=options.allow_volatile,
-        max_entries=options.max_entries,
+        limits=_limits(options),
     )
+
+
+def _limits(options: StoreOptions) -> Limits:
+    return Limits(entries=options.max_entries, new=options.max_new)

@@ -30,8 +30,10 @@ from cometd_chat.model import (
     Transition,
 )
 from cometd_chat.store import (
+    DEFAULT_LIMITS,
     Appended,
     Due,
+    Limits,
     Once,
     Watcher,
 )
@@ -65,10 +67,10 @@ LARGEST_BADGE = 2**31 - 1
 class RedisStore:
     """A `SharedStore`. Of one event loop; made by `open`."""
 
-    def __init__(self, router: Router, keys: Keys, max_entries: int) -> None:
+    def __init__(self, router: Router, keys: Keys, limits: Limits) -> None:
         self._router = router
         self._keys = keys
-        self._max_entries = max_entries
+        self._limits = limits
         self._news = News(router, keys)
         self._scripts = Scripts(router, keys)
         self._sessions = Sessions(self._scripts, self._news)
@@ -84,10 +86,10 @@ class RedisStore:
         prefix: str = "chat",
         durability: Durability = Durability.DURABLE,
         allow_volatile: bool = False,
-        max_entries: int = 5000,
+        limits: Limits = DEFAULT_LIMITS,
         room: int = 10_000,
     ) -> Self:
-        """Connect, for `max_entries` a session; keys begin with the prefix.
+        """Connect; keys begin with the prefix.
 
         `room` is how many calls may be under way before the next is refused.
 
@@ -100,7 +102,7 @@ class RedisStore:
             router.confirm = await examine_all(
                 servers, primaries, others, durability, volatile=allow_volatile
             )
-            store = cls(router, Keys(prefix), max_entries)
+            store = cls(router, Keys(prefix), limits)
             await store._start()
         except BaseException:
             await router.close()
@@ -118,8 +120,11 @@ class RedisStore:
         await self._news.start([int(number) for number in numbers])
 
     async def create(self, session: Session) -> None:
-        await self._sessions.create(session)
+        new = await self._sessions.create(session)
         await self._devices.own(session)
+        # Ids are random, so that each partition has about its share of them.
+        if (beyond := new - max(1, self._limits.new // PARTITIONS)) > 0:
+            await self._purge.displace(partition_of(session.id), beyond)
 
     async def get(self, session_id: str) -> Session:
         return (await self._sessions.row(session_id)).session
@@ -154,7 +159,7 @@ class RedisStore:
             drafts=drafts,
             transition=transition,
             once=once,
-            limit=self._max_entries,
+            limit=self._limits.entries,
         )()
 
     async def read(self, session_id: str, after: int, limit: int = 500) -> list[Entry]:

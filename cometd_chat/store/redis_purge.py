@@ -1,5 +1,7 @@
 """Forgetting sessions whose time of retention is over."""
 
+from math import inf, nextafter
+
 from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import to_row
@@ -8,6 +10,9 @@ from cometd_chat.store.redis_sessions import Sessions
 
 AT_ONCE = 100
 """Sessions that are looked up at a time."""
+
+DISPLACED = 10
+"""Sessions at most that go for one that comes, so that it does not wait for long."""
 
 
 class Purge:
@@ -35,6 +40,13 @@ class Purge:
             if not any(forgotten):
                 break  # another node does the same
         return gone
+
+    async def displace(self, partition: int, beyond: int) -> None:
+        """Forget so many sessions of the partition that were never opened, oldest
+        first, or as many as may go at once."""
+        going = min(beyond, DISPLACED)
+        for created_at, name in await self._sessions.newcomers(partition, going):
+            await self._forget(name, repr(nextafter(created_at, inf)), "0")
 
     async def _forget(self, name: str, *words: str) -> bool:
         outcome, *facts = await self._scripts.run("purge", name, *words)

@@ -98,8 +98,8 @@ class Sessions:
             raise no_session()
         return row
 
-    async def create(self, session: Session) -> None:
-        """Keep a new session.
+    async def create(self, session: Session) -> int:
+        """Keep a new session; return how many of its partition were never opened.
 
         Raises: StoreError when its id or key is that of another session.
         """
@@ -113,7 +113,7 @@ class Sessions:
             self.tell_altered(session.id, created[1])
             if session.user:
                 await self.list_under(session.user, "user", session.id)
-            return
+            return int(created[2])
         if claimed == NEWLY:
             await self._scripts.run_at("release_key", place, *words)
         raise StoreError("the id or key of a new session has been used before")
@@ -214,12 +214,15 @@ class Sessions:
                 for kind, least, most in ranges
             ]
         )
-        found = [
-            (float(score), member.decode())
-            for reply in replies
-            for member, score in zip(reply[::2], reply[1::2], strict=True)
-        ]
+        found = [one for reply in replies for one in _found(reply)]
         return sorted(found)[:limit]
+
+    async def newcomers(self, partition: int, limit: int) -> list[Found]:
+        """Return the oldest sessions of a partition that were never opened, with the
+        time of their creation."""
+        key = self._keys.bases[partition] + "new"
+        words = ("ZRANGE", key, 0, limit - 1, "WITHSCORES")
+        return _found(await self._router.read(partition, *words))
 
     async def names(self, kind: str) -> list[str]:
         """Return the members of sets that each partition has, in order."""
@@ -252,6 +255,11 @@ class Sessions:
     def tell(self, news: Change, number: bytes) -> None:
         if int(number):
             self._news.take(partition_of(news.session_id), int(number), news)
+
+
+def _found(reply: Sequence[bytes]) -> list[Found]:
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return [(float(score), member.decode()) for member, score in pairs]
 
 
 _RANGE = ("ZRANGEBYSCORE",)

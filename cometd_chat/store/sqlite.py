@@ -29,9 +29,11 @@ from cometd_chat.model import (
     Transition,
 )
 from cometd_chat.store import (
+    DEFAULT_LIMITS,
     Appended,
     Change,
     Due,
+    Limits,
     Once,
     StoreError,
     StoreUnavailableError,
@@ -80,6 +82,9 @@ PACE = 0.004
 PURGE_AT_ONCE = 20
 """Sessions forgotten in one piece of work, so that no append waits long for it."""
 
+COUNTED_AFTER = 10
+"""Sessions created between two counts of the new ones: fewer than go at once."""
+
 _OF_USER = (
     "WHERE s.user = ? AND s.user <> '' AND (s.state IN ('waiting', 'active')"
     " OR s.state = 'ended' AND s.acked < s.last)"
@@ -96,6 +101,10 @@ _IN_STATE = (
 )
 NEVER_OPENED = (
     "SELECT number, id FROM session WHERE state = 'new' AND created_at < ? LIMIT ?"
+)
+_TOO_MANY_NEW = (
+    "SELECT number, id FROM session WHERE state = 'new'"
+    " ORDER BY created_at DESC LIMIT ? OFFSET ?"
 )
 LONG_OVER = (
     "SELECT number, id FROM session WHERE state = 'ended' AND ended_at < ? LIMIT ?"
@@ -119,7 +128,7 @@ class SqliteStore:
         writer: Workers,
         readers: Workers,
         recent: Recent,
-        max_entries: int,
+        limits: Limits,
         room: int,
     ) -> None:
         self._writer = writer
@@ -127,7 +136,8 @@ class SqliteStore:
         # The first to hear of a change: whoever is told of it may read at once.
         self._recent = recent
         writer.watch(recent.changed)
-        self._max_entries = max_entries
+        self._limits = limits
+        self._created = 0
         self._room = room
         self._reading = 0
         # Two threads that fetch rows take turns at the interpreter with each row: two
@@ -139,12 +149,12 @@ class SqliteStore:
         cls,
         path: str | Path,
         *,
-        max_entries: int = 5000,
+        limits: Limits = DEFAULT_LIMITS,
         room: int = 10_000,
         pace: float = PACE,
         kept: int = KEPT,
     ) -> Self:
-        """Open the file, made with its folder if need be, for `max_entries` a session.
+        """Open the file, made with its folder if need be.
 
         `room` is how many calls may wait at one time before the next is refused,
         `pace` the seconds from one commit to the next at least, `kept` the bytes of
@@ -157,12 +167,15 @@ class SqliteStore:
             Workers(partial(write, pace), [db], room),
             Workers(read, readers, room),
             Recent(kept),
-            max_entries,
+            limits,
             room,
         )
 
     async def create(self, session: Session) -> None:
         await self._writer.submit(partial(_create, session))
+        self._created += 1
+        if self._created % COUNTED_AFTER == 0:
+            await asyncio.shield(self._forget(partial(_displace, self._limits.new)))
 
     async def get(self, session_id: str) -> Session:
         return await self._readers.submit(lambda db: find_session(db, "id", session_id))
@@ -201,7 +214,7 @@ class SqliteStore:
                 drafts=drafts,
                 transition=transition,
                 once=once,
-                limit=self._max_entries,
+                limit=self._limits.entries,
             )
         )
 
@@ -398,6 +411,17 @@ def _purge(
 ) -> list[str]:
     gone = db.execute(NEVER_OPENED, (new_before, PURGE_AT_ONCE)).fetchall()
     gone += db.execute(LONG_OVER, (ended_before, PURGE_AT_ONCE)).fetchall()
+    return _forgotten(gone, db, news)
+
+
+def _displace(most: int, db: sqlite3.Connection, news: list[Change]) -> list[str]:
+    gone = db.execute(_TOO_MANY_NEW, (PURGE_AT_ONCE, most)).fetchall()
+    return _forgotten(gone, db, news)
+
+
+def _forgotten(
+    gone: list[tuple[int, str]], db: sqlite3.Connection, news: list[Change]
+) -> list[str]:
     for number, session_id in gone:
         for statement in _FORGET:
             db.execute(statement, (number,))

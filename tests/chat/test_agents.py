@@ -12,7 +12,7 @@ from cometd_chat.chat import Agent
 from cometd_chat.chat.desks import Desk
 from cometd_chat.chat.lists import LATELY, Recent
 from cometd_chat.model import Leave, Profile, State
-from cometd_chat.store import Change
+from cometd_chat.store import Change, Limits
 from tests.chat.test_application import refusal
 from tests.chat.world import Somebody, World, desk, phone
 
@@ -346,7 +346,7 @@ async def test_a_store_that_fails_asks_for_another_try(world: World):
 
 async def test_a_full_transcript_refuses_more(world: World):
     session, agent = await accepted(world)
-    world.store._store._max_entries = 3
+    world.store._store._limits = Limits(entries=3)
     await agent.do("startTyping", chatId=session.id)
     answer = await refusal(agent.do("startTyping", chatId=session.id))
     assert answer == "413::The transcript is full"

@@ -27,7 +27,7 @@ from cometd_chat.config import LiveConfig, loads
 from cometd_chat.delivery import Delivery
 from cometd_chat.gms import v1
 from cometd_chat.model import EntryKind, Profile, Session
-from cometd_chat.store import StoreUnavailableError
+from cometd_chat.store import Limits, StoreUnavailableError
 from cometd_chat.store.sqlite import SqliteStore
 
 SECRET = "a secret of thirty-two bytes, or more"
@@ -186,8 +186,8 @@ def configured(text: str) -> Any:
 
 @asynccontextmanager
 async def world(path: Path, config: str) -> AsyncIterator[World]:
-    most = configured(config).store.max_entries
-    store = await SqliteStore.open(path / "chat.db", pace=0.0, max_entries=most)
+    limits = Limits(entries=configured(config).store.max_entries)
+    store = await SqliteStore.open(path / "chat.db", pace=0.0, limits=limits)
     try:
         here = World(store, config)
         yield here

@@ -9,7 +9,7 @@ import os
 import sys
 from itertools import count
 
-from cometd_chat.store import Once
+from cometd_chat.store import Limits, Once
 from cometd_chat.store.sqlite import SqliteStore
 from tests.store.facts import said
 
@@ -24,7 +24,7 @@ async def append(store: SqliteStore, task: str) -> None:
 
 
 async def main(path: str, name: str) -> None:
-    store = await SqliteStore.open(path, max_entries=10**6)
+    store = await SqliteStore.open(path, limits=Limits(entries=10**6))
     await asyncio.gather(*(append(store, f"{name}-{task}") for task in range(16)))
 
 

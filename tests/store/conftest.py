@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.store import Store
+from cometd_chat.store import Limits, Store
 from cometd_chat.store.redis import RedisStore
 from cometd_chat.store.redis_topology import Servers
 from cometd_chat.store.sqlite import SqliteStore
+from tests.store.facts import ROOM, ROOM_FOR_NEW
 from tests.store.redis_server import (
     SAFE,
     cluster,
@@ -18,12 +19,14 @@ from tests.store.redis_server import (
     running,
 )
 
+LIMITS = Limits(entries=ROOM, new=ROOM_FOR_NEW)
+
 _prefixes = (f"test-{number}" for number in count())
 
 
 @dataclass(frozen=True)
 class Place:
-    """Opens the same storage; a transcript of it has room for `facts.ROOM` entries.
+    """Opens the same storage, with the limits of `facts`.
 
     `examples` is how many stories a test that makes them up shall try here.
     """
@@ -52,14 +55,12 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]
 def _redis(servers: Servers, examples: int) -> Place:
     prefix = next(_prefixes)
     return Place(
-        lambda: RedisStore.open(servers, prefix=prefix, max_entries=400), examples
+        lambda: RedisStore.open(servers, prefix=prefix, limits=LIMITS), examples
     )
 
 
 def _sqlite(path: Path, **options: int) -> Place:
-    return Place(
-        lambda: SqliteStore.open(path, max_entries=400, pace=0.0, **options), 25
-    )
+    return Place(lambda: SqliteStore.open(path, limits=LIMITS, pace=0.0, **options), 25)
 
 
 # One that has the newest entry of a few chats in memory, so that most reads are mixed.

@@ -15,6 +15,7 @@ from cometd_chat.model import (
 from cometd_chat.store import Store
 
 ROOM = 400
+ROOM_FOR_NEW = 640
 AGENT = 2
 
 

@@ -1,5 +1,6 @@
 """Keeping, finding and forgetting sessions."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,16 @@ import pytest
 from cometd_chat.model import Device, End, Participant, Profile, Role, Session, State
 from cometd_chat.store import Once, SessionNotFoundError, Store, StoreError
 from tests.store.conftest import Place
-from tests.store.facts import DEVICE, answered, asks, joins, new, opened, said
+from tests.store.facts import (
+    DEVICE,
+    ROOM_FOR_NEW,
+    answered,
+    asks,
+    joins,
+    new,
+    opened,
+    said,
+)
 
 FULL = Session(
     id="full",
@@ -208,3 +218,20 @@ async def test_many_sessions_are_purged_at_once(store: Store) -> None:
     for number in range(45):
         await store.create(new(f"s{number}"))
     assert await store.purge(2.0, 0.0) == 45
+
+
+async def test_whoever_makes_many_sessions_displaces_those_that_were_not_opened(
+    store: Store,
+) -> None:
+    """Anybody can make them: nobody fills the store, and chats stay."""
+    await opened(store, "chat", created_at=0.0)
+    for batch in range(30):
+        many = (new(f"n{batch}.{n}", created_at=1.0 + batch) for n in range(50))
+        await asyncio.gather(*map(store.create, many))
+    left = {s.id for s in await store.sessions({State.NEW}, (), 2000)}
+    assert 0.9 * ROOM_FOR_NEW < len(left) < 1.1 * ROOM_FOR_NEW
+    assert left >= {f"n29.{n}" for n in range(50)}
+    assert not left & {f"n0.{n}" for n in range(50)}
+    with pytest.raises(SessionNotFoundError):
+        await store.find("key-n0.0")
+    assert (await store.get("chat")).open
