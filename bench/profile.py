@@ -46,7 +46,13 @@ LONGER = replace(FULL, duration=12.0, returns=3_000)
 
 AREAS = {
     "store": ("cometd_chat/store", "sqlite3"),
-    "Bayeux": ("cometd_chat/bayeux", "cometd_chat/web/cometd.py"),
+    "Bayeux": (
+        "cometd_chat/bayeux",
+        "cometd_chat/web/cometd.py",
+        "cometd_chat/web/handlers.py",
+        "cometd_chat/web/in_flight.py",
+        "cometd_chat/web/polls.py",
+    ),
     "chat": (
         "cometd_chat/chat",
         "cometd_chat/gms",

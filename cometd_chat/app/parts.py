@@ -111,7 +111,7 @@ class Chat:
             self._throttles,
             timestamps=config.bayeux.timestamps,
         )
-        self.delivery.on_wake(self.endpoint.wake)
+        self.delivery.on_wake(self.endpoint.polls.wake)
         self._comet = CometProvider(self.server, self.mailboxes)
         providers = Providers(shared, live, self._comet)
         self.announcer = Announcer(store, shared, live)
@@ -237,7 +237,7 @@ class Chat:
         """Do what is due by the passing of time."""
         self.endpoint.sweep()
         for client_id in self.mailboxes.due(self.clock.monotonic()):
-            self.endpoint.wake(client_id)
+            self.endpoint.polls.wake(client_id)
         for client_id in self.mailboxes.overflowed():
             await self.endpoint.expel(client_id)
         await self.presence.sweep()

@@ -37,7 +37,7 @@ async def joined(
     cluster = Cluster(hub, directory, here, clock, headers)
     try:
         await hub.start()
-        here.endpoint.elsewhere = cluster
+        here.endpoint.share(cluster)
         here.application.relay = cluster.relay
         yield cluster
         await cluster.close()

@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._unread = b""
         if (exchange := self._exchange) is not None:
             self._exchange = None
-            self._front.posts.endpoint.ended(exchange)
+            self._front.posts.polls.ended(exchange)
 
     def close(self) -> None:
         """Close the connection once what was written has gone out."""
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
     def answer(self, exchange: PlainExchange, response: bytes) -> None:
         """Write the response of the exchange, unless the connection is gone."""
         if self._exchange is not exchange:
-            self._front.posts.endpoint.ended(exchange)
+            self._front.posts.polls.ended(exchange)
             return
         if exchange.carries and self._hung_up():
             self.transport.abort()  # and the exchange ends with the connection
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         exchange.written = True
         self._exchange = None
         front.idle[self] = front.time() + front.keepalive
-        front.posts.endpoint.ended(exchange)
+        front.posts.polls.ended(exchange)
         if exchange.parting or front.closing:
             self.close()
         elif self._unread and not self._advancing:

@@ -75,7 +75,7 @@ class HttpTransports:
         known = request.cookies.get(COOKIE, "")
         browser = "" if self.cookie is None else self.cookie.browser(known, batch)
         peer = peer_of(request, browser)
-        self.endpoint.watch(exchange)
+        self.endpoint.polls.watch(exchange)
         try:
             if (work := self.endpoint.serve(exchange, batch, peer)) is not None:
                 await work
@@ -85,7 +85,7 @@ class HttpTransports:
         except (ConnectionError, ClientConnectionError):
             return web.Response(status=DISPLACED)  # nobody will read it
         finally:
-            self.endpoint.ended(exchange)
+            self.endpoint.polls.ended(exchange)
 
 
 def read_batch(body: bytes, limits: bayeux.Limits) -> list[Item]:

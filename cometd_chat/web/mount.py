@@ -131,7 +131,7 @@ class Bayeux:
             MAX_FRAME,
             2 * options.timeout + options.offline_after,
         )
-        self._mailboxes.on_wake(self._endpoint.wake)
+        self._mailboxes.on_wake(self._endpoint.polls.wake)
 
     def __len__(self) -> int:
         """Return how many clients there are."""

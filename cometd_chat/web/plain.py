@@ -22,8 +22,7 @@ from cometd_chat.clock import Clock
 from .answers import HEADERS, answer, http_failure
 from .browsers import BrowserCookie, begins, new_browser
 from .calls import Reply
-from .cometd import Work
-from .eager import begin
+from .eager import Work, begin
 from .exchange import Exchange, unconfirmed_bytes
 from .limits import late
 from .long_polling import HttpTransports, read_batch
@@ -155,6 +154,7 @@ class PlainPosts:
         calls: PlainCalls = _NO_CALLS,
     ) -> None:
         self.endpoint = http.endpoint
+        self.polls = http.endpoint.polls
         self._limits = http.limits
         self._cookie = http.cookie
         self._origins = origins

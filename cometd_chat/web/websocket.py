@@ -118,7 +118,7 @@ class Socket:
             self._unsure.discard(client_id)
             if exchange.carries:
                 self._unsure.add(client_id)
-        self._endpoint.ended(exchange)
+        self._endpoint.polls.ended(exchange)
 
     async def run(self, idle: float) -> None:
         """Serve until the socket closes, or nothing came for `idle` seconds."""
@@ -131,7 +131,7 @@ class Socket:
             for exchange in list(self._open):
                 self.end(exchange)
             for client_id in self._unsure:
-                self._endpoint.disconnected(self, client_id)
+                self._endpoint.polls.disconnected(self, client_id)
 
     async def close(self) -> None:
         """Tell the peer that the server goes away; cut it off if it does not listen."""

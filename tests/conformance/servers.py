@@ -84,6 +84,6 @@ def looking_into(*endpoints: CometdEndpoint) -> Held:
     """Return what waits until one of them holds the connect of a client."""
 
     async def held(client_id: str) -> None:
-        await until(lambda: any(client_id in one._held for one in endpoints))
+        await until(lambda: any(client_id in one.polls.held for one in endpoints))
 
     return held

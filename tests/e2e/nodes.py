@@ -82,7 +82,7 @@ def subscribers(node: Node | Pair, channel: str) -> set[str]:
 
 async def holding(node: Node | Pair, client_id: str) -> None:
     """Wait until the server holds a connect of this client."""
-    await until(lambda: any(client_id in c.endpoint._held for c in chats(node)))
+    await until(lambda: any(client_id in c.endpoint.polls.held for c in chats(node)))
 
 
 async def answered(node: Node, client_id: str) -> None:

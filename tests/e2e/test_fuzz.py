@@ -168,7 +168,7 @@ class Fuzz:
         for exchange in self.open:
             if exchange.outcomes:
                 exchange.written = random.random() < 0.9
-                exchange.endpoint.ended(exchange)
+                exchange.endpoint.polls.ended(exchange)
                 self.check(exchange)
             else:
                 exchange.cut = random.random() < 0.05

@@ -243,7 +243,7 @@ class Crowd:
         await until(lambda: self._held(wires) == len(wires))
 
     def _held(self, wires: list[Wire]) -> int:
-        held = [chat.endpoint._held for chat in chats(self._node)]
+        held = [chat.endpoint.polls.held for chat in chats(self._node)]
         return sum(wire.client_id in polls for wire in wires for polls in held)
 
 

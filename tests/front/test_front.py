@@ -81,7 +81,7 @@ async def hold(stand: Stand, client: BayeuxClient, line: Line) -> None:
     await client.handshake()
     await client.connect()
     line.send({**client.message("/meta/connect"), "id": "held"})
-    await until(lambda: client.client_id in stand.endpoint._held)
+    await until(lambda: client.client_id in stand.endpoint.polls.held)
 
 
 async def test_what_comes_behind_a_held_poll_is_answered_after_it(
@@ -92,9 +92,9 @@ async def test_what_comes_behind_a_held_poll_is_answered_after_it(
         for number in range(3):
             line.send(stray(number))
         await asyncio.sleep(0.05)
-        assert client.client_id in stand.endpoint._held
+        assert client.client_id in stand.endpoint.polls.held
         stand.shelf.put(client.client_id, "one")
-        stand.endpoint.wake(client.client_id)
+        stand.endpoint.polls.wake(client.client_id)
         _, _, body = await line.receive()
         assert [message.get("id") for message in json.loads(body)] == [None, "held"]
         answers = [ids((await line.receive())[2]) for _ in range(3)]
@@ -109,7 +109,7 @@ async def test_no_more_than_a_bound_is_read_behind_a_held_poll(stand: Stand) -> 
         await asyncio.sleep(0.3)
         assert line.writer.transport.get_write_buffer_size() > 0, "it is not read"
         stand.shelf.put(client.client_id, "one")
-        stand.endpoint.wake(client.client_id)
+        stand.endpoint.polls.wake(client.client_id)
         assert (await line.receive())[0] == 200
         assert ids((await line.receive())[2]) == ["stray 0"]
         assert (await line.receive())[0] == 400, "and reading goes on"
@@ -120,7 +120,7 @@ async def test_a_connection_may_go_to_aiohttp_behind_a_held_poll(stand: Stand) -
         await hold(stand, client, line)
         line.writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
         stand.shelf.put(client.client_id, "one")
-        stand.endpoint.wake(client.client_id)
+        stand.endpoint.polls.wake(client.client_id)
         assert (await line.receive())[0] == 200
         assert (await line.receive())[0] == 404
         line.send(stray(1))
@@ -131,7 +131,7 @@ async def test_a_poll_whose_connection_ends_is_let_go_at_once(stand: Stand) -> N
     async with BayeuxClient(stand.url) as client:
         async with Line(stand.url) as line:
             await hold(stand, client, line)
-        await until(lambda: client.client_id not in stand.endpoint._held)
+        await until(lambda: client.client_id not in stand.endpoint.polls.held)
         client_now = stand.server.client(client.client_id)
         assert client_now is not None
         assert client_now.poll is None, "its silence is counted"
@@ -165,7 +165,7 @@ async def test_a_connection_that_ends_while_its_request_is_served_leaves_nothing
         slow.granted.set()
         await until(lambda: stand.server.client(client.client_id).subscriptions)
         await until(lambda: stand.server.client(client.client_id).poll is None)
-        assert stand.endpoint._held == {}
+        assert stand.endpoint.polls.held == {}
 
 
 async def test_an_error_in_the_application_is_answered_and_ends_the_connection() -> (
@@ -225,7 +225,7 @@ async def test_a_held_poll_is_no_idle_connection() -> None:
         await hold(stand, client, line)
         await asyncio.sleep(2.3)  # more than two looks for idle connections
         stand.shelf.put(client.client_id, "one")
-        stand.endpoint.wake(client.client_id)
+        stand.endpoint.polls.wake(client.client_id)
         assert (await line.receive())[0] == 200
 
 
@@ -237,7 +237,7 @@ async def test_a_response_that_is_read_slowly_ends_when_all_of_it_has_gone() -> 
     ):
         await hold(stand, client, line)
         stand.shelf.put(client.client_id, "x" * 5_000_000)
-        stand.endpoint.wake(client.client_id)
+        stand.endpoint.polls.wake(client.client_id)
         line.send(stray(1))
         await asyncio.sleep(0.05)
         assert stand.server.client(client.client_id).poll is not None
@@ -260,7 +260,7 @@ async def test_who_waits_is_answered_when_the_server_stops(tmp_path: Path) -> No
         await client.connect()
         held.send(client.message("/meta/connect"))
         late.writer.write(request(stray(1))[:-1])
-        await until(lambda: client.client_id in node._chat.endpoint._held)
+        await until(lambda: client.client_id in node._chat.endpoint.polls.held)
         stopping = asyncio.create_task(node.stop())
         status, fields, _ = await held.receive()
         assert (status, fields["connection"]) == (200, "close")

@@ -21,7 +21,7 @@ async def hold(stand: Stand, client: BayeuxClient) -> socket.socket:
     body = json.dumps(client.message("/meta/connect")).encode()
     head = f"POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     sock.sendall(head.encode() + body)
-    await until(lambda: client.client_id in stand.endpoint._held)
+    await until(lambda: client.client_id in stand.endpoint.polls.held)
     return sock
 
 
@@ -38,8 +38,8 @@ async def test_a_response_into_a_connection_that_is_gone_comes_again(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         sock.close()
         stand.shelf.put(client.client_id, "one")
-        stand.endpoint.wake(client.client_id)
-        await until(lambda: client.client_id not in stand.endpoint._held)
+        stand.endpoint.polls.wake(client.client_id)
+        await until(lambda: client.client_id not in stand.endpoint.polls.held)
         await client.connect(advice={"timeout": 0})
         assert [event["data"]["text"] for event in client.events] == ["one"]
 
@@ -50,9 +50,9 @@ async def test_a_response_that_nobody_reads_to_its_end_comes_again() -> None:
         await client.connect()
         sock = await hold(stand, client)
         stand.shelf.put(client.client_id, "x" * 5_000_000)
-        stand.endpoint.wake(client.client_id)
-        await until(lambda: stand.endpoint._answered)
+        stand.endpoint.polls.wake(client.client_id)
+        await until(lambda: stand.endpoint._in_flight.last)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         sock.close()
         await until(lambda: stand.shelf.lost_by == [client.client_id])
-        assert stand.endpoint._held == {}
+        assert stand.endpoint.polls.held == {}

@@ -18,7 +18,7 @@ POLLS = 100
 async def stopping(stack: AsyncExitStack, stand: Stand) -> asyncio.Task[None]:
     """Begin to stop the stand, which is all that the stack has."""
     task = asyncio.create_task(stack.pop_all().aclose())
-    await until(lambda: stand.endpoint._closing)
+    await until(lambda: stand.endpoint.closing)
     return task
 
 
@@ -89,9 +89,9 @@ async def test_polls_are_answered_one_after_the_other(
             connect["clientId"] = await shaken(line)
             for _ in range(2):  # the first is answered at once
                 line.send(connect)
-        await until(lambda: len(stand.endpoint._held) == POLLS)
+        await until(lambda: len(stand.endpoint.polls.held) == POLLS)
         closing = asyncio.create_task(stand.endpoint.close(within))
         await asyncio.sleep(0)
-        assert bool(stand.endpoint._held) is left
+        assert bool(stand.endpoint.polls.held) is left
         await closing
-        assert not stand.endpoint._held
+        assert not stand.endpoint.polls.held

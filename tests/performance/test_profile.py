@@ -42,6 +42,7 @@ def test_threads_of_a_process_are_counted() -> None:
     ("file", "area"),
     [
         ("cometd_chat/web/cometd.py", "Bayeux"),
+        ("cometd_chat/web/polls.py", "Bayeux"),
         ("cometd_chat/web/exchange.py", "HTTP"),
         ("site-packages/aiohttp/web_protocol.py", "HTTP"),
         ("cometd_chat/gms/v1/replies.py", "chat"),

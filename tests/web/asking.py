@@ -73,7 +73,7 @@ class Client:
         if work is not None:
             await work
         outcome = await exchange.outcome
-        self.endpoint.ended(exchange)
+        self.endpoint.polls.ended(exchange)
         return outcome
 
     async def start(self, connection: object, **more: Any) -> None:

@@ -78,7 +78,7 @@ class Inside(Watched):
     @property
     def held(self) -> list[str]:
         """The ids of the clients whose connect is held."""
-        return list(self._chat.endpoint._held)
+        return list(self._chat.endpoint.polls.held)
 
     @property
     def queued(self) -> int:
@@ -92,8 +92,8 @@ class Inside(Watched):
         return {
             "clients": len(self._chat.server),
             "alarms": len(self._chat.server._alarms),
-            "held": len(endpoint._held),
-            "answered": len(endpoint._answered),
+            "held": len(endpoint.polls.held),
+            "answered": len(endpoint._in_flight.last),
             "tasks": len(endpoint._tasks),
             "sockets": len(self._chat.sockets),
             "readers": len(self._chat.delivery._readers),

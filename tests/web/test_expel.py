@@ -17,7 +17,7 @@ async def test_the_held_poll_of_an_expelled_client_is_answered(broken: bool) -> 
         await client.handshake()
         await client.connect()
         polling = asyncio.create_task(client.connect())
-        await until(lambda: client.client_id in stand.endpoint._held)
+        await until(lambda: client.client_id in stand.endpoint.polls.held)
         stand.application.broken = broken
         with (
             pytest.raises(OSError, match="away") if broken else contextlib.nullcontext()
@@ -27,7 +27,7 @@ async def test_the_held_poll_of_an_expelled_client_is_answered(broken: bool) -> 
         assert reply["successful"] is False
         assert reply["advice"]["reconnect"] == "handshake"
         assert len(stand.server) == 0
-        assert not stand.endpoint._held
+        assert not stand.endpoint.polls.held
 
 
 async def test_nobody_is_expelled_who_is_gone_already() -> None:

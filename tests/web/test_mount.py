@@ -365,7 +365,7 @@ async def test_who_waits_is_answered_when_the_application_stops() -> None:
                 await one.handshake()
                 await one.connect()
             polling = asyncio.create_task(client.connect())
-            held = shop.bayeux._endpoint._held
+            held = shop.bayeux._endpoint.polls.held
             await until(lambda: client.client_id in held)
         assert (await polling)["successful"]
         assert await socket.closed() == 1001

@@ -57,4 +57,4 @@ async def test_nothing_is_kept_of_connections_that_are_over(node: Node) -> None:
     for client in (first, second):
         await client.ask(4, "/meta/disconnect")
     node._chat.endpoint.sweep()
-    assert node._chat.endpoint._last_on == {}
+    assert node._chat.endpoint._in_flight.client_on == {}

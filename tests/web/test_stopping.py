@@ -81,7 +81,7 @@ async def test_a_peer_that_reads_nothing_is_cut_off_at_the_end() -> None:
         frozen.reads = False
         stand.shelf.put(frozen.client_id, "x" * 8_000_000)
         await frozen.send(frozen.message("/meta/connect"))
-        await until(lambda: stand.endpoint._answered)
+        await until(lambda: stand.endpoint._in_flight.last)
         started = asyncio.get_running_loop().time()
         await stand.sockets.close()
         await until(lambda: len(stand.sockets) == 0)

@@ -174,7 +174,11 @@ async def test_clients_that_vanish_leave_nothing_behind(
         await asyncio.gather(*(client.vanish() for client in clients))
 
         def empty() -> bool:
-            kept = (stand.endpoint._held, stand.endpoint._answered, stand.open)
+            kept = (
+                stand.endpoint.polls.held,
+                stand.endpoint._in_flight.last,
+                stand.open,
+            )
             return not any((len(stand.server), len(stand.sockets), *kept))
 
         await until(empty)
