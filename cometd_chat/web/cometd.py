@@ -44,6 +44,7 @@ class CometdEndpoint:
         self._time, self._monotonic = clock.time, clock.monotonic
         self._tasks = Tasks()
         self._in_flight = InFlight(outbox, clock, timestamps=timestamps)
+        self._client_on = self._in_flight.client_on
         self.polls = Polls(
             server, application, outbox, clock, self._in_flight, self._tasks
         )
@@ -73,7 +74,7 @@ class CometdEndpoint:
         not be.
         """
         exchange.received_at = self._time()
-        if exchange.connection in self._in_flight.client_on and exchange.in_turn:
+        if exchange.connection in self._client_on and exchange.in_turn:
             self._in_flight.proved(exchange.connection)
         if (elsewhere := self._handlers.elsewhere) is not None:
             return elsewhere.serve(exchange, bayeux.screen(batch), peer)

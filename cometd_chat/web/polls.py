@@ -44,7 +44,7 @@ class Polls:
         self._application = application
         self._outbox = outbox
         self._monotonic = clock.monotonic
-        self._in_flight = in_flight
+        self._in_flight, self._last = in_flight, in_flight.last
         self._tasks = tasks
         self.held: dict[str, Exchange] = {}
         self._watched: set[Exchange] = set()
@@ -71,7 +71,7 @@ class Polls:
         exchange.due = not connect.wait or self._in_flight.closing
         exchange.reading = True
         self.held[client_id] = exchange
-        last = self._in_flight.last.get(client_id)
+        last = self._last.get(client_id)
         if last is None or last.connection is exchange.connection:
             self._hold(exchange, connect, arrived=True)
             return None
@@ -102,7 +102,7 @@ class Polls:
         held = self.held.get(client.id)
         if held is None or held.reading or client.acks or not exchange.in_turn:
             return None
-        last = self._in_flight.last.get(client.id)
+        last = self._last.get(client.id)
         if last is not None and not self._in_flight.confirmed(client.id, last):
             return None
         held.reading = True
@@ -128,7 +128,7 @@ class Polls:
             if exchange.carries and not exchange.written:
                 self._not_told(exchange)
             return
-        client, last = exchange.connect.client, self._in_flight.last
+        client, last = exchange.connect.client, self._last
         if self.held.get(client.id) is exchange:
             del self.held[client.id]
         if not exchange.written and last.get(client.id) is exchange:
@@ -145,7 +145,7 @@ class Polls:
         What went out last on it, and was not followed by another poll there, may
         be lost with it.
         """
-        last = self._in_flight.last.get(client_id)
+        last = self._last.get(client_id)
         if last is not None and last.connection is connection:
             self._in_flight.drop(client_id)
             self._outbox.lost(client_id)
@@ -154,7 +154,7 @@ class Polls:
         """Look for what is dead, for what has arrived, and again for what failed."""
         for exchange in [e for e in self._watched if e.connect and e.dead]:
             self._let_go(exchange)
-        for client_id, exchange in list(self._in_flight.last.items()):
+        for client_id, exchange in list(self._last.items()):
             self._confirm(client_id, exchange)
         failed, self._failed = self._failed, set()
         for client_id in failed:
@@ -186,7 +186,7 @@ class Polls:
     ) -> None:
         """Hold a connect until something waits for its client."""
         client, client_id = connect.client, connect.client.id
-        if client_id in self._in_flight.last:
+        if client_id in self._last:
             self._in_flight.drop(client_id)
         if connect.count is None:
             if not arrived:
@@ -205,7 +205,7 @@ class Polls:
         if exchange.dead:
             self._drop(client_id, exchange)
             return
-        last = self._in_flight.last.get(client_id)
+        last = self._last.get(client_id)
         if last is not None and not self._in_flight.confirmed(client_id, last):
             exchange.reading = True
             self._tasks.begin(self._answer_when_sure(client_id, exchange, last))
@@ -229,7 +229,7 @@ class Polls:
         exchange.reading = False
         if self.held.get(client_id) is not exchange:
             return
-        if self._in_flight.last.get(client_id) is last:
+        if self._last.get(client_id) is last:
             self._in_flight.settle(client_id, arrived=not lost)
         self._answer(client_id, exchange)
 
@@ -272,7 +272,7 @@ class Polls:
     def _not_told(self, exchange: Exchange) -> None:
         """Take back the events of a reply that could not be written."""
         client_id = self._in_flight.client_on.get(exchange.connection)
-        if client_id is not None and self._in_flight.last.get(client_id) is exchange:
+        if client_id is not None and self._last.get(client_id) is exchange:
             self._in_flight.settle(client_id, arrived=False)
             self.wake(client_id)
 
