@@ -82,43 +82,61 @@ class Chat:
         config = live.current
         self.live = live
         self.clock = clock
-        shared = self.shared_clock = SharedClock(clock)
+        self.shared_clock = SharedClock(clock)
         self.store = store
+        auth = TokenAuth(live)
+        self._open_delivery(config)
+        self._open_chat()
+        self._open_bayeux(auth, config)
+        self._open_push()
+        self._open_rest(auth, place, config)
+        self._open_transports(config)
+
+    def _open_delivery(self, config: Config) -> None:
         self.mailboxes = bayeux.Mailboxes(mailbox_bounds(config))
         self.broadcast = bayeux.Broadcast(broadcast_rules(config), self.mailboxes)
         self.delivery = Delivery(
-            store, self.mailboxes, max_reply=config.limits.reply, each=at_once
+            self.store, self.mailboxes, max_reply=config.limits.reply, each=at_once
         )
-        self.presence = Presence(store, shared, live)
-        auth = TokenAuth(live)
+
+    def _open_chat(self) -> None:
+        store, clock, live = self.store, self.shared_clock, self.live
         sessions = Sessions(store)
-        self.readers = Readers(store, self.delivery, self.presence, shared, live)
+        self.presence = Presence(store, clock, live)
+        self.readers = Readers(store, self.delivery, self.presence, clock, live)
         self.customers = Customers(
-            store, sessions, self.readers, self.presence, shared, live
+            store, sessions, self.readers, self.presence, clock, live
         )
-        self.desks = Desks(store, self.delivery, shared, live)
-        self.agents = Agents(store, sessions, self.desks, self.delivery, shared, live)
+        self.desks = Desks(store, self.delivery, clock, live)
+        self.agents = Agents(store, sessions, self.desks, self.delivery, clock, live)
+
+    def _open_bayeux(self, auth: TokenAuth, config: Config) -> None:
         self.server = bayeux.BayeuxServer(bayeux_options(config), new_id)
         self.application = ChatApplication(
-            self.readers, self.agents, self.delivery, self.broadcast, auth, clock
+            self.readers,
+            self.agents,
+            self.delivery,
+            self.broadcast,
+            auth,
+            self.clock,
         )
         self._throttles = Throttles(config.bayeux.handshakes_per_second, auth.caller)
         self.endpoint = CometdEndpoint(
             self.server,
             self.application,
             self.delivery,
-            clock,
+            self.clock,
             self._throttles,
             timestamps=config.bayeux.timestamps,
         )
         self.delivery.on_wake(self.endpoint.polls.wake)
+
+    def _open_push(self) -> None:
         self._comet = CometProvider(self.server, self.mailboxes)
-        providers = Providers(shared, live, self._comet)
-        self.announcer = Announcer(store, shared, live)
-        self.push = PushWorker(store, providers, shared, live)
+        providers = Providers(self.shared_clock, self.live, self._comet)
+        self.announcer = Announcer(self.store, self.shared_clock, self.live)
+        self.push = PushWorker(self.store, providers, self.shared_clock, self.live)
         self._reload_texts()
-        self._open_rest(auth, place, config)
-        self._open_transports(config)
 
     def _open_rest(self, auth: AuthHook, place: Place | None, config: Config) -> None:
         base = config.server.base_path
