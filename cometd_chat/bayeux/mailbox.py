@@ -28,6 +28,9 @@ from .moving import Mail
 _AT_ONCE: Final = -math.inf
 _NEVER: Final = math.inf
 
+SPARE_ALARMS: Final = 64
+"""Alarms that are no longer true, beyond one for each client, that are left lying."""
+
 
 class Overflow(Enum):
     """What gives way when more waits for a client than its mailbox holds."""
@@ -330,3 +333,11 @@ class Mailboxes:
         if box.wake_at < box.alarm:
             box.alarm = box.wake_at
             heapq.heappush(self._alarms, (box.alarm, client_id))
+            if len(self._alarms) > 2 * len(self._boxes) + SPARE_ALARMS:
+                self._clear_alarms()
+
+    def _clear_alarms(self) -> None:
+        """Leave the alarms that are true."""
+        boxes = self._boxes.items()
+        self._alarms = [(b.alarm, name) for name, b in boxes if b.alarm < _NEVER]
+        heapq.heapify(self._alarms)

@@ -175,8 +175,9 @@ class Desks:
         """
         if (desk := self._desks.get(client_id)) is None:
             return  # it left while the store was asked
-        desk.absences[session.id] = session.absent_since
-        desk.asked[session.id] = asked
+        if session.open:  # of others there is no more news, that would end this
+            desk.absences[session.id] = session.absent_since
+            desk.asked[session.id] = asked
         data = v2.chat_data(
             session,
             next_position=after + 1,

@@ -21,6 +21,10 @@ RECOVERY = 3.0
 """Seconds after an outage of the store within which nodes write the leases they owe:
 a poll may have been accepted, and its lease is tried again each second."""
 
+FORGET_PERIOD = 60.0
+"""Seconds between two looks for leases that are over: those of clients that have left
+are dropped at once, but for chats that were purged under them."""
+
 REST = "rest"
 """Stands for the client id where a customer polls without Bayeux."""
 
@@ -50,6 +54,8 @@ class Presence:
         self._owed: dict[tuple[str, str], _Lease] = {}
         """Leases that could not be written, of polls that may be held all the same."""
         self._dirty: set[tuple[str, str]] = set()
+        self._forgotten_at = 0.0
+        """Wall time of the last look for leases that are over."""
         self._ended_at = 0.0
         """Wall time of the last sweep that nothing disturbed."""
         self._calm_from = 0.0
@@ -175,6 +181,8 @@ class Presence:
         """
         now, moment = self._clock.time(), self._clock.monotonic()
         calm = moment >= self._calm_from
+        if now - self._forgotten_at >= FORGET_PERIOD:
+            self._forget(now)
         try:
             await self._pay()
             await self._end(now if calm else self._ended_at)
@@ -185,6 +193,12 @@ class Presence:
             self._ended_at = now
         elif self._calm_from == math.inf:
             self._calm_from = moment + RECOVERY
+
+    def _forget(self, now: float) -> None:
+        self._forgotten_at = now
+        over = [key for key, lease in self._leases.items() if lease.until < now]
+        for key in over:
+            del self._leases[key]
 
     async def _end(self, at: float) -> None:
         while len(await self._store.expire_presence(at)) >= 100:

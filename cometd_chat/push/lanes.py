@@ -25,8 +25,8 @@ SAMPLE, ENOUGH, SPIKE = 50, 10, 0.2
 more is a fault of our own: the wrong app, project or environment."""
 
 MOST_HELD = 10_000
-"""Devices that wait because their service said so; those whose time is over make way
-for further ones."""
+"""Devices that wait because their service said so, that are remembered; a forgotten one
+is told so again."""
 
 MOST_DOUBTED = 10_000
 """Pushes whose device was called dead, though the fault may be ours, that are
@@ -91,7 +91,7 @@ class Lane:
         again, a provider as long as the service said, for many pushes wait with it."""
         match retry.scope:
             case Scope.DEVICE:
-                self._hold(job.device.id, until, now)
+                self._hold(job.device.id, until)
             case Scope.PROVIDER:
                 closed_until = now + (retry.after or 0.0)
                 self.closed_until = max(self.closed_until, closed_until)
@@ -133,10 +133,11 @@ class Lane:
         if len(self._doubted) > MOST_DOUBTED:
             del self._doubted[next(iter(self._doubted))]
 
-    def _hold(self, device_id: str, until: float, now: float) -> None:
-        if len(self._held) >= MOST_HELD:
-            self._held = {name: at for name, at in self._held.items() if at > now}
+    def _hold(self, device_id: str, until: float) -> None:
+        self._held.pop(device_id, None)  # so that the first is the one told so earliest
         self._held[device_id] = until
+        if len(self._held) > MOST_HELD:
+            del self._held[next(iter(self._held))]
 
 
 def _loudness(job: Job) -> tuple[bool, int]:

@@ -16,7 +16,7 @@ LONGEST: Final = 5.0
 
 
 MOST: Final = 10_000
-"""Addresses beyond which those that are quiet are forgotten."""
+"""Addresses that are remembered; the one that was quiet for the longest makes room."""
 
 
 class Throttle:
@@ -35,10 +35,6 @@ class Throttle:
         # Who waits longest waits for no turn: he must not delay those after him.
         self._free_at = min(free_at, now + LONGEST)
         return max(self._free_at - now, 0.0)
-
-    def idle(self, now: float) -> bool:
-        """Tell whether nobody came for long: a new throttle would do the same."""
-        return self._free_at <= now - 1.0
 
 
 class Throttles:
@@ -67,9 +63,9 @@ class Throttles:
     async def wait(self, peer: Peer, now: float) -> None:
         """Wait for the turn of a call that came at `now` (monotonic seconds)."""
         address = self._address_of(peer)
-        if len(self._throttles) >= MOST:
-            kept = self._throttles.items()
-            self._throttles = {a: t for a, t in kept if not t.idle(now)}
-        throttle = self._throttles.setdefault(address, Throttle(self._rate))
+        throttle = self._throttles.pop(address, None) or Throttle(self._rate)
+        self._throttles[address] = throttle
+        if len(self._throttles) > MOST:
+            del self._throttles[next(iter(self._throttles))]
         if delay := throttle.delay(now):
             await asyncio.sleep(delay)

@@ -778,6 +778,15 @@ async def test_nothing_is_remembered_of_customers_whose_chats_have_ended(world: 
     assert (there.absences, there.asked) == ({}, {})
 
 
+async def test_nor_of_those_that_had_ended_before_they_were_looked_at(world: World):
+    session, agent = await accepted(world)
+    await agent.do("endChat", chatId=session.id)
+    supervisor = await desk(world, "sue", role="supervisor")
+    await supervisor.do("requestNotifications", chatId=session.id)
+    there = world.desks._desks[supervisor.id]
+    assert (there.absences, there.asked) == ({}, {})
+
+
 async def test_nobody_is_told_of_absence_after_the_end(world: World):
     session, agent = await accepted(world)
     app = await phone(world)

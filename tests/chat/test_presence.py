@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cometd_chat.chat.presence import RECOVERY
+from cometd_chat.chat.presence import FORGET_PERIOD, RECOVERY
 from cometd_chat.model import End
 from cometd_chat.store import StoreUnavailableError
 from tests.chat.world import OFFLINE, TIMEOUT, World, phone
@@ -381,6 +381,29 @@ async def test_nor_for_a_chat_that_is_gone(world: World):
     await world.store.purge(0, world.clock.now + 1)
     await world.presence.flush()
     assert not world.presence._owed
+
+
+async def test_the_lease_of_a_chat_that_is_purged_is_forgotten(world: World):
+    session = await world.chat()
+    app = await phone(world)
+    await app.poll()
+    await world.customers.end(session)
+    await world.store.purge(0, world.clock.now + 1)
+    await app.take()
+    await app.disconnect()
+    world.clock.now += TIMEOUT + 2 * OFFLINE + FORGET_PERIOD
+    await world.presence.sweep()
+    assert not any(world.traces)
+
+
+async def test_a_lease_that_is_renewed_is_not_forgotten(world: World):
+    await world.chat()
+    app = await phone(world)
+    for _ in range(5):
+        await app.poll()
+        world.clock.now += TIMEOUT
+        await world.presence.sweep()
+    assert world.presence._leases
 
 
 async def test_the_time_to_connect_is_given_before_anybody_hears_of_the_chat(world):

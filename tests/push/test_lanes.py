@@ -165,11 +165,12 @@ def test_what_gathers_for_a_device_that_was_held_is_one_push_for_each_chat() -> 
     assert lane.batches(jobs) == [[one] for one in jobs]
 
 
-def test_devices_that_wait_are_forgotten_when_their_time_is_over() -> None:
+def test_of_devices_that_all_wait_the_one_told_so_earliest_is_forgotten() -> None:
     lane = Lane()
     for number in range(MOST_HELD):
-        lane.wait(TOO_MUCH, job(device=str(number)), 10.0 + number % 2, 0.0)
-    lane.wait(TOO_MUCH, job(device="one more"), 20.0, 10.0)
+        lane.wait(TOO_MUCH, job(device=str(number)), 10.0, 0.0)
+    lane.wait(TOO_MUCH, job(device="0"), 15.0, 0.0)
+    lane.wait(TOO_MUCH, job(device="one more"), 20.0, 0.0)
     assert lane.held_until("one more") == 20.0
-    assert lane.held_until("1") == 11.0
-    assert lane.held_until("0") == lane.held_until("unknown") == 0.0
+    assert (lane.held_until("0"), lane.held_until("2")) == (15.0, 10.0)
+    assert lane.held_until("1") == lane.held_until("unknown") == 0.0

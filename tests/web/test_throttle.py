@@ -71,5 +71,14 @@ async def test_one_address_does_not_delay_another() -> None:
     for address in range(MOST):
         await throttles.wait(peer(str(address)), now)
     assert asyncio.get_running_loop().time() - now < LONGEST
-    await throttles.wait(peer("later"), now + 10)
-    assert len(throttles) == 1, "those that are quiet are forgotten"
+
+
+async def test_the_address_that_was_quiet_for_the_longest_makes_room() -> None:
+    throttles = Throttles(2)
+    for address in ["steady", *map(str, range(MOST - 1)), "steady", "one more"]:
+        await throttles.wait(peer(address), 100.0)
+    assert len(throttles) == MOST
+    begun = time.monotonic()
+    await throttles.wait(peer("0"), 100.0)
+    await throttles.wait(peer("steady"), 100.0)
+    assert time.monotonic() - begun > 0.4, "it is remembered that it came twice"
