@@ -156,6 +156,11 @@ class Link:
         self._asked.set()
         return future
 
+    @property
+    def idle(self) -> bool:
+        """Tell whether nobody waits for a reply."""
+        return not self._sent and not self._futures
+
     def announce(self, command: Command) -> None:
         """Send a command whose replies are only heard."""
         self._packed += self._connection.pack_command(*command)

@@ -7,6 +7,9 @@ twice carries the id of its operation (`lua/common.lua`).
 
 Reads and writes have connections of their own, so that reads do not wait for what
 confirms the writes.
+
+Known are the servers that are configured, and those of which the last search has heard:
+where servers are replaced for ever, each under a new address, the former are forgotten.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ import logging
 import random
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from cometd_chat.store import StoreUnavailableError
 from cometd_chat.store.redis_keys import PARTITIONS
@@ -38,6 +41,9 @@ from cometd_chat.store.redis_topology import (
 )
 
 T = TypeVar("T")
+
+_Map: TypeAlias = tuple[list[Address | None], list[Address]]
+"""The owner of each partition, and all members."""
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +251,9 @@ class Router:
         elif error.code == "MOVED":
             address = redirection(error, self._owners[partition])
             self._owners[partition] = address
-            self._meet([address])
+            if address not in self._known:
+                self._known.append(address)
+                self._searching().add_done_callback(_expected)
         elif error.code in _NOBODY:
             self._owners = [None] * PARTITIONS
         elif error.code in {"NOSCRIPT"}:
@@ -299,7 +307,8 @@ class Router:
         with _asking(self._slots(one) for one in self._known) as tasks:
             for answer in asyncio.as_completed(tasks):
                 if found := await answer:
-                    self._owners = found
+                    self._owners, members = found
+                    self._know(members)
                     return
 
     async def _find_primary(self) -> None:
@@ -310,7 +319,9 @@ class Router:
                     break
             await asyncio.wait(tasks, timeout=OTHERS)
             roles = [role for one in tasks if one.done() and (role := one.result())]
-        self._meet(role.primary for role in roles if role.primary)
+        if roles:
+            named = [role.primary for role in roles if role.primary]
+            self._know([*(role.address for role in roles), *named])
         self._choose(await self._distinct([r for r in roles if r.primary is None]))
 
     async def _distinct(self, primaries: Sequence[Role]) -> list[Role]:
@@ -330,13 +341,11 @@ class Router:
         if primary:
             self._owners = [primary.address] * PARTITIONS
 
-    async def _slots(self, address: Address) -> list[Address | None] | None:
+    async def _slots(self, address: Address) -> _Map | None:
+        """Return what this member says, None if it cannot be reached, or has been
+        thrown out of the cluster and knows nobody."""
         ranges = await self._told(address, "CLUSTER", "SLOTS")
-        if ranges is None:
-            return None
-        owners, members = owners_of(ranges, address)
-        self._meet(members)
-        return owners
+        return owners_of(ranges, address) if ranges else None
 
     async def _role(self, address: Address) -> Role | None:
         reply = await self._told(address, "ROLE")
@@ -350,8 +359,12 @@ class Router:
         except (OSError, LostError):
             return None
 
-    def _meet(self, members: Iterable[Address]) -> None:
-        self._known += [one for one in members if one not in self._known]
+    def _know(self, members: Iterable[Address]) -> None:
+        """Know these, and no others but those that are configured."""
+        self._known = list(dict.fromkeys([*self.servers.addresses, *members]))
+        for key, task in list(self._links.items()):
+            if key[0] not in self._known and task.done() and _needless(task):
+                del self._links[key]
 
 
 @contextmanager
@@ -379,6 +392,15 @@ def _dispute(rivals: Sequence[str]) -> str:
 def _useless(task: "asyncio.Task[Link]") -> bool:
     failed = task.cancelled() or task.exception() is not None
     return failed or task.result().closed.is_set()
+
+
+def _needless(task: "asyncio.Task[Link]") -> bool:
+    """Tell whether nobody uses the connection; it is given up then."""
+    if _useless(task):
+        return True
+    if idle := task.result().idle:
+        task.result().abort()
+    return idle
 
 
 def _explained(error: Exception) -> str:
