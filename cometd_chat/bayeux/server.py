@@ -49,7 +49,6 @@ from .decisions import (
     Unsubscribe,
 )
 from .frequent import Connect, Count, Publish
-from .mailbox import SPARE_ALARMS
 from .messages import Advice, Ext, Message, Reply
 from .replies import refusal, reply, stopped
 
@@ -57,6 +56,7 @@ LONG_POLLING: Final = "long-polling"
 CALLBACK_POLLING: Final = "callback-polling"
 WEBSOCKET: Final = "websocket"
 _LONGEST: Final = 1e9  # milliseconds
+_STALE: Final = 64  # alarms of nobody that are not worth clearing away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,7 +413,7 @@ class BayeuxServer:
         if at < client.alarm and client.id in self._clients:
             client.alarm = at
             heapq.heappush(self._alarms, (at, next(self._order), client))
-            if len(self._alarms) > 2 * len(self._clients) + SPARE_ALARMS:
+            if len(self._alarms) > 2 * len(self._clients) + _STALE:
                 self._clear_alarms()
 
     def _clear_alarms(self) -> None:

@@ -28,6 +28,7 @@ from cometd_chat.bayeux import (
 from cometd_chat.clock import Clock
 from cometd_chat.delivery import Cursor, Delivery, Mark
 from cometd_chat.gms.values import LARGEST_POSITION, read_position
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import SessionNotFoundError, StoreError
 
 from .agents import Agents
@@ -36,7 +37,7 @@ from .identity import Agent, AuthHook, Customer, IdentityError
 from .luggage import Luggage, Published
 from .readers import Goodbye, Readers
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 CUSTOMERS_CHANNEL: Final = "/_genesys"
 
@@ -116,7 +117,7 @@ class ChatApplication:
             await self._readers.resume(old.id, new.id, read_position(position))
         except StoreError:
             # It reads on all the same; its first poll says it again.
-            log.warning("a customer's presence could not be stored")
+            often.warning("a customer's presence could not be stored")
 
     async def subscribe(
         self, client: Client, names: Sequence[str], message: Message
@@ -268,7 +269,7 @@ class ChatApplication:
             await self._readers.present(client_id, finished)
         except StoreError:
             # The poll must be held all the same; the next one says it again.
-            log.warning("a customer's presence could not be stored")
+            often.warning("a customer's presence could not be stored")
 
     async def silent(self, client: Client) -> None:
         # Unless it polled again before this was its turn.
@@ -303,7 +304,7 @@ class ChatApplication:
         try:
             return await self._readers.remembered(client_id, user, goodbye)
         except StoreError:
-            log.warning("the goodbye of a forgotten client could not be stored")
+            often.warning("the goodbye of a forgotten client could not be stored")
             return False
 
     async def _say_goodbye(self, client: Client, goodbye: Goodbye) -> None:
@@ -312,7 +313,7 @@ class ChatApplication:
             await self._readers.leave(client.id, user, goodbye)
         except StoreError:
             # The client is gone all the same; its leases end by themselves.
-            log.warning("a customer's goodbye could not be stored")
+            often.warning("a customer's goodbye could not be stored")
 
     def _broadcasts(self, name: str) -> bool:
         """Tell whether this is a channel for everybody; those of the chat never are,

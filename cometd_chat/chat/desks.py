@@ -12,6 +12,7 @@ from cometd_chat.config import LiveConfig
 from cometd_chat.delivery import Delivery, Reading
 from cometd_chat.gms import v2
 from cometd_chat.model import Entry, Role, Session, State
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import (
     Change,
     SessionNotFoundError,
@@ -23,7 +24,7 @@ from .identity import Agent
 from .lists import Lists, Wanted, shown
 from .sessions import still_there
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 CHANNEL = "/service/agent"
 
@@ -242,7 +243,7 @@ class Desks:
         except SessionNotFoundError:
             self._lists.drop(session_id)
         except StoreError:
-            log.warning("a chat could not be read to tell agents of its change")
+            often.warning("a chat could not be read to tell agents of its change")
         return None
 
     def _tell(self, sessions: Sequence[Session], asked: float) -> None:

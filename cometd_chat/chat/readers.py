@@ -14,6 +14,7 @@ from cometd_chat.config import LiveConfig
 from cometd_chat.delivery import Cursor, Delivery, Form, Reading
 from cometd_chat.gms import v1
 from cometd_chat.model import Entry, Session, State
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import (
     Change,
     SessionNotFoundError,
@@ -24,7 +25,7 @@ from cometd_chat.store import (
 from .ownership import is_foreign, owned
 from .presence import Lease, Presence
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 _RUN = secrets.token_hex(8)
 _NUMBERS = itertools.count()
@@ -295,7 +296,7 @@ class Readers:
         try:
             session = await self._known(session_id)
         except StoreUnavailableError:
-            log.warning("a chat could not be read to let its customer listen")
+            often.warning("a chat could not be read to let its customer listen")
             return
         if session is not None and session.open:
             self.attach(session)

@@ -24,6 +24,7 @@ from cometd_chat import bayeux
 from cometd_chat.bayeux import channels, extensions
 from cometd_chat.chat.luggage import Published
 from cometd_chat.clock import Clock
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import StoreError, StoreUnavailableError
 from cometd_chat.web.elsewhere import Item
 from cometd_chat.web.exchange import Exchange
@@ -47,7 +48,7 @@ UNAVAILABLE = 503
 
 _TAKEN, _NOT_HERE, _REFUSED = b"taken", b"", b"refused"
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 
 class Cluster:
@@ -151,7 +152,7 @@ class Cluster:
             if await self._served_elsewhere(client_id, exchange, items, peer):
                 return
         except StoreError as exc:
-            log.warning("a client could not be looked for: %s", exc)
+            often.warning("a client could not be looked for: %s", exc)
             exchange.refuse(UNAVAILABLE)
             return
         await self._endpoint.serve_here(exchange, items, peer)

@@ -18,6 +18,7 @@ from cometd_chat import bayeux
 from cometd_chat.bayeux import moving
 from cometd_chat.chat.application import ChatApplication
 from cometd_chat.clock import Clock
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import StoreError
 from cometd_chat.web.cometd import CometdEndpoint
 
@@ -35,7 +36,7 @@ BUSY = 1.0
 AT_ONCE = 200
 """Entries of the directory that are written at a time."""
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class Custody:
                 owned.kept = holdings
         except StoreError as exc:
             # Its next request, or the next renewal, says it again.
-            log.warning("other nodes could not be told of a client: %s", exc)
+            often.warning("other nodes could not be told of a client: %s", exc)
 
     async def gone(self, client: bayeux.Client, *, meant: bool) -> bool:
         """See `Elsewhere.gone`; raises nothing."""
@@ -181,7 +182,7 @@ class Custody:
         try:
             return await remove(client.id, owned.number, meant=meant)
         except StoreError as exc:
-            log.warning("other nodes could not be told of a goodbye: %s", exc)
+            often.warning("other nodes could not be told of a goodbye: %s", exc)
             return True
         finally:
             self._owned.pop(client.id, None)
@@ -216,7 +217,7 @@ class Custody:
             work = [do(client) for client in some if client is not None]
             for problem in await asyncio.gather(*work, return_exceptions=True):
                 if isinstance(problem, Exception):
-                    log.warning("a client's record could not be written: %s", problem)
+                    often.warning("a client's record could not be written: %s", problem)
 
     # -- what is done for it --------------------------------------------------------
 

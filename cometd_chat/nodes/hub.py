@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from cometd_chat.clock import Clock
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import StoreError, StoreUnavailableError
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_link import (
@@ -64,7 +65,7 @@ MOST_BYTES = 1_048_576
 REMEMBERED = 10_000
 """Messages by whose number a repeat is known."""
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 
 class Asked(NamedTuple):
@@ -357,7 +358,7 @@ class Hub:
             try:
                 message = _decode(payload)
             except msgspec.MsgspecError:
-                log.error(
+                often.error(
                     "a message between nodes cannot be read: not the same version"
                 )
                 return
@@ -405,9 +406,9 @@ class Hub:
             if reply is not said:
                 await self._publish(*reply)
         except (StoreError, NoAnswerError):
-            log.warning("a call of another node could not be answered")
+            often.warning("a call of another node could not be answered")
         except Exception as exc:  # noqa: BLE001 - a task boundary; the caller goes on
-            log.error("a call of another node failed: %s", type(exc).__name__)
+            often.error("a call of another node failed: %s", type(exc).__name__)
 
     def _keep_answer(self, call: tuple[str, int], answer: bytes) -> None:
         """Remember it as long as somebody may wait for it."""

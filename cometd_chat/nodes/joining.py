@@ -30,7 +30,8 @@ async def joined(
     `headers` are the names of those that tell who sent a request. In the end, all
     clients are left to the others.
     """
-    router, keys = Router(servers, ROOM, None), Keys(prefix)
+    router = Router(servers, ROOM, None, "by which nodes share clients")
+    keys = Keys(prefix)
     lifetime = here.server.options.max_interval + SPARE
     hub = Hub(router, keys, new_id(), clock)
     directory = Directory(router, keys, hub.node, lifetime)

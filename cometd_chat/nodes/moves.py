@@ -15,6 +15,7 @@ from cometd_chat import bayeux
 from cometd_chat.bayeux import extensions, moving
 from cometd_chat.chat.luggage import Published
 from cometd_chat.clock import Clock
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import StoreError, StoreUnavailableError
 
 from . import parcel as forms
@@ -53,6 +54,7 @@ LARGEST_PARCEL = 65_536
 _GIVEN, _NOT_HERE, _LATER = b"given", b"", b"later"
 
 log = logging.getLogger(__name__)
+often = Sparing(log)
 
 
 class Moves:
@@ -221,7 +223,7 @@ class Moves:
         try:
             await self._custody.ours(client, owned, self._directory.take_up)
         except StoreError as exc:
-            log.warning("the parcel of a client could not be dropped: %s", exc)
+            often.warning("the parcel of a client could not be dropped: %s", exc)
 
     def _revived(self, client_id: str, packed: bytes) -> bayeux.Client:
         came = forms.to_parcel(packed)

@@ -21,6 +21,7 @@ from msgspec import MsgspecError, json
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
 from cometd_chat.model import Device, Job, Session
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import (
     UNREADABLE,
     SessionNotFoundError,
@@ -46,6 +47,7 @@ from .lines import told_together
 from .quiet import quiet_until
 
 log = logging.getLogger(__name__)
+often = Sparing(log)
 
 LONGEST_SEND = 35.0
 """Seconds after which a provider that should have answered is not waited for."""
@@ -167,7 +169,7 @@ class PushWorker:
         try:
             await self._deliver(lane, batch, badge)
         except StoreError:
-            log.warning("the outcome of a push cannot be stored; it may be repeated")
+            often.warning("the outcome of a push cannot be stored; it may be repeated")
 
     async def _deliver(
         self, lane: Lane, batch: Sequence[Job], badge: int | None

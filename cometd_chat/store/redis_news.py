@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import Change, StoreError
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_link import (
@@ -54,6 +55,7 @@ HELD = 10_000
 """Most changes of a partition that wait for a predecessor."""
 
 log = logging.getLogger(__name__)
+often = Sparing(log)
 
 
 class _Message(msgspec.Struct, array_like=True):
@@ -242,10 +244,10 @@ def _kept_going(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, LostError, RefusedError, StoreError):
-        log.info("could not %s; the next try follows", what)
+        often.info("could not %s; the next try follows", what)
     except Exception as error:  # noqa: BLE001 - the task must live as long as the node
         # Without the traceback, whose message could show chat text.
-        log.error("could not %s: %s", what, type(error).__name__)
+        often.error("could not %s: %s", what, type(error).__name__)
 
 
 def _to_change(payload: bytes) -> Change:

@@ -19,6 +19,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
+from cometd_chat.recurring import Outage
 from cometd_chat.store import StoreUnavailableError
 from cometd_chat.store.redis_keys import PARTITIONS
 from cometd_chat.store.redis_link import (
@@ -78,9 +79,16 @@ class Router:
     """Sends each command to the primary of its partition.
 
     `room` is how many calls may be under way at one time. `confirm` follows writes.
+    `use` says what the servers do here, where the log tells that they fail.
     """
 
-    def __init__(self, servers: Servers, room: int, confirm: Command | None) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        room: int,
+        confirm: Command | None,
+        use: str = "which keeps the chats",
+    ) -> None:
         self.servers = servers
         self.confirm = confirm
         self._room = self._free = room
@@ -94,6 +102,8 @@ class Router:
         self._next_look = 0.0
         self._rivals: list[str] = []
         self._closed = False
+        places = ", ".join(map(str, servers.addresses))
+        self._outage = Outage(log, f"Redis at {places} ([store] url), {use},")
 
     async def read(self, partition: int, *command: str | bytes | int | float) -> Any:
         """Return the reply to a command that changes nothing.
@@ -192,7 +202,14 @@ class Router:
         self._idle.clear()
         self._look_again()
         try:
-            return await self._persist(partition, command, writes=writes)
+            reply = await self._persist(partition, command, writes=writes)
+        except StoreUnavailableError as error:
+            self._outage.failed(error)
+            raise
+        else:
+            if self._outage.lasts:
+                self._outage.worked()
+            return reply
         finally:
             self._free += 1
             if self._free == self._room:
@@ -210,8 +227,8 @@ class Router:
             try:
                 return await self._try(place, command, writes=writes)
             except (OSError, LostError, RefusedError) as error:
+                problem = _explained(error, self._owners[place])
                 self._mistrust(place, error)
-                problem = _explained(error)
             if partition is None:
                 self._voice = random.randrange(PARTITIONS)  # noqa: S311 - no secret
             if loop.time() + pause > end or self._closed:
@@ -295,7 +312,8 @@ class Router:
         await asyncio.shield(self._searching())
         owner = self._owners[partition]
         if owner is None:
-            raise LostError(_dispute(self._rivals) if self._rivals else "")
+            nobody = "no server answers that is in charge"
+            raise LostError(_dispute(self._rivals) if self._rivals else nobody)
         return owner
 
     async def _find_owners(self) -> None:
@@ -403,8 +421,13 @@ def _needless(task: "asyncio.Task[Link]") -> bool:
     return idle
 
 
-def _explained(error: Exception) -> str:
-    """Say what went wrong without the values that it went wrong with."""
+def _explained(error: Exception, server: Address | None) -> str:
+    """Say what went wrong, with which server if it was one that was in charge, and
+    without the values that it went wrong with."""
+    return f"{_problem(error)} ({server})" if server else _problem(error)
+
+
+def _problem(error: Exception) -> str:
     if isinstance(error, RefusedError):
         return error.code
     if isinstance(error, LostError):

@@ -13,13 +13,14 @@ from msgspec import Raw
 
 from cometd_chat import bayeux
 from cometd_chat.clock import Clock
+from cometd_chat.recurring import Sparing
 
 from .eager import Work
 from .exchange import DISPLACED, Exchange
 from .in_flight import InFlight
 from .tasks import Tasks
 
-log = logging.getLogger(__name__)
+often = Sparing(logging.getLogger(__name__))
 
 DEPARTURES: Final = 500
 """Held connects that are answered in a second when their clients go elsewhere."""
@@ -238,7 +239,7 @@ class Polls:
             await self._outbox.catch_up(client_id)
         except Exception as exc:  # noqa: BLE001 - a task boundary
             # The poll stays held, and looks again with each sweep, until it is due.
-            log.warning("what waits cannot be read: %s", type(exc).__name__)
+            often.warning("what waits cannot be read: %s", type(exc).__name__)
             failed = True
         else:
             failed = False

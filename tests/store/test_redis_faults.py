@@ -125,6 +125,27 @@ async def test_a_new_primary_gives_no_position_twice_and_no_news_are_missed(
         await one.close()
 
 
+async def test_a_server_that_is_away_is_told_of_once_and_once_when_it_is_back(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await RedisStore.open(server.servers)
+    await opened(store)
+    await asyncio.to_thread(server.kill)
+    sends = [store.append("s", [said()]) for _ in range(500)]
+    failed = await asyncio.gather(*sends, return_exceptions=True)
+    assert {type(one) for one in failed} == {StoreUnavailableError}
+    await asyncio.to_thread(server.start)
+    async with asyncio.timeout(60):
+        while "works again" not in caplog.text:
+            await persistently(store, "after")
+            await asyncio.sleep(0.1)
+    told = [r.getMessage() for r in caplog.records if "[store] url" in r.getMessage()]
+    begun, over = told
+    assert begun.startswith(f"Redis at {server.address} ([store] url)")
+    assert over.startswith(f"Redis at {server.address} ([store] url)")
+    await store.close()
+
+
 @pytest.fixture
 def second(tmp_path: Path) -> Iterator[RedisServer]:
     """Another primary, of the same data as far as anybody knows."""
