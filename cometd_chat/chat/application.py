@@ -37,7 +37,7 @@ from .identity import Agent, AuthHook, Customer, IdentityError
 from .luggage import Luggage, Published
 from .readers import Goodbye, Readers
 
-often = Sparing(logging.getLogger(__name__))
+often: Final = Sparing(logging.getLogger(__name__))
 
 CUSTOMERS_CHANNEL: Final = "/_genesys"
 

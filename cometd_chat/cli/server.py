@@ -16,7 +16,7 @@ import uvloop
 
 from cometd_chat import app, logs
 from cometd_chat.agent_secret import SecretFileError
-from cometd_chat.config import Config, load
+from cometd_chat.config import Config, Origins, load
 from cometd_chat.config.check import is_loopback
 from cometd_chat.demo import StepError, play
 from cometd_chat.files import PlaceError
@@ -55,13 +55,15 @@ def serve(path: Path | None, *, demo: bool, host: str | None, port: int | None) 
     if demo:
         _require_loopback(path, env)
         env["COMETD_CHAT_AUTH__GMS_USER"] = "trusted"
-    config, _ = load_or_exit(path, env)
+    config, origins = load_or_exit(path, env)
     try:
         if config.server.workers == 1:
             _run(app.serve(path, config, env, partial(_welcome, config, path)))
         else:
             raise SystemExit(_several(path, config, env))
-    except (OSError, StoreError, PlaceError, SecretFileError) as exc:
+    except StoreError as exc:
+        raise click.ClickException(_about_store(exc, origins)) from None
+    except (OSError, PlaceError, SecretFileError) as exc:
         raise click.ClickException(_why(exc, config)) from None
 
 
@@ -145,6 +147,13 @@ def _welcome(config: Config, path: Path | None, url: str) -> None:
         lines["take care"] = "whoever can reach this address can pose as any user"
     click.echo(f"cometd-chat ready on {url}")
     click.echo("\n".join(f"  {name:<16} {text}" for name, text in lines.items()))
+
+
+def _about_store(exc: StoreError, origins: Origins) -> str:
+    """Say which option the trouble comes from, and where it is written."""
+    written = origins.get(("store", exc.option)) or origins.get(("store", "url"))
+    where = str(written or "")
+    return ": ".join(filter(None, (where, f"[store] {exc.option}", str(exc))))
 
 
 def _why(exc: Exception, config: Config) -> str:

@@ -26,6 +26,7 @@ from cometd_chat.config.places import (
     FILE,
     FOLDER,
     HOST,
+    KEY_PREFIX,
     NETWORKS,
     ORIGINS,
     STORE_URL,
@@ -258,9 +259,9 @@ class StoreOptions:
         reload=Reload.RESTART,
     )
     prefix: str = option(
-        TEXT,
+        KEY_PREFIX,
         "chat",
-        "What all keys at Redis begin with.",
+        "What all keys and channels at Redis begin with.",
         reload=Reload.RESTART,
     )
     durability: str = option(

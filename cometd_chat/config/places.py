@@ -131,12 +131,17 @@ CONTACT = Kind(
 )
 
 
+MOST_PORT = 65_535
 _REDIS = r"rediss?://"
 _REDIS_CLUSTER = r"rediss?\+cluster://"
-_REDIS_HOSTS = r"([^\s@/]*@)?[^\s@/,]+(,[^\s@/,]+)*"
+_REDIS_HOST = r"(\[[^\s\[\]]+\]|[^\s@/,:\[\]]+)(:\d+)?"
+_REDIS_HOSTS = rf"([^\s@/]*@)?{_REDIS_HOST}(,{_REDIS_HOST})*"
 
 
 def _store_url(text: str) -> str:
+    ports = re.findall(r":(\d+)(?=[,/]|$)", text)
+    if text.startswith("redis") and not all(0 < int(p) <= MOST_PORT for p in ports):
+        raise RejectedError(f"expected ports from 1 to {MOST_PORT}")
     if re.fullmatch(rf"{_REDIS}{_REDIS_HOSTS}(/\d*)?", text):
         return text
     if re.fullmatch(rf"{_REDIS_CLUSTER}{_REDIS_HOSTS}/?", text):
@@ -148,6 +153,21 @@ def _store_url(text: str) -> str:
     if not re.fullmatch(r"sqlite:///[^\n]*[^/\n]", text):
         raise RejectedError
     return text
+
+
+def _key_prefix(text: str) -> str:
+    # Braces would be taken for the hash tag of a cluster; the rules of users (ACL) have
+    # other meanings for * ? [ ] and blanks.
+    if not re.fullmatch(r"[\w.:-]{1,64}", text, re.ASCII):
+        raise RejectedError
+    return text
+
+
+KEY_PREFIX = Kind(
+    noun="prefix",
+    allowed="of 1 to 64 letters, digits and . : _ -",
+    parse=_key_prefix,
+)
 
 
 def _guess_store_url(text: str) -> Iterable[str]:

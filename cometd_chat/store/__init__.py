@@ -32,7 +32,12 @@ from cometd_chat.model import (
 
 
 class StoreError(Exception):
-    """What a store refuses or fails to do; never carries chat text or keys."""
+    """What a store refuses or fails to do; never carries chat text or keys.
+
+    `option` of `[store]` is to be looked at where that keeps a server from starting.
+    """
+
+    option = "url"
 
 
 class SessionNotFoundError(StoreError):

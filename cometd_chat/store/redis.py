@@ -49,6 +49,7 @@ from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import PARTITIONS, Keys, partition_of
 from cometd_chat.store.redis_news import News
 from cometd_chat.store.redis_purge import Purge
+from cometd_chat.store.redis_rights import check_rights
 from cometd_chat.store.redis_rows import to_entries
 from cometd_chat.store.redis_scripts import Scripts
 from cometd_chat.store.redis_servers import Router
@@ -102,6 +103,8 @@ class RedisStore:
             router.confirm = await examine_all(
                 servers, primaries, others, durability, volatile=allow_volatile
             )
+            known = [*primaries, *others]
+            await check_rights(servers, known, prefix, router.confirm)
             store = cls(router, Keys(prefix), limits)
             await store._start()
         except BaseException:

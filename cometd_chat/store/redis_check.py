@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cometd_chat.store import StoreError, StoreUnavailableError
@@ -17,6 +17,7 @@ from cometd_chat.store.redis_link import (
     RefusedError,
     TlsError,
 )
+from cometd_chat.store.redis_refusals import meaning
 from cometd_chat.store.redis_topology import Servers
 
 OLDEST = (7, 0)
@@ -24,6 +25,9 @@ OLDEST = (7, 0)
 
 WAITAOF = (7, 2)
 """Version of Redis from which a write can wait for the disk."""
+
+DATABASES = 16
+"""Databases that a server has which was not told otherwise."""
 
 CONFIRMATION_MS = 1000
 """Milliseconds for which a write waits for a replica, or the disk."""
@@ -39,6 +43,10 @@ class Durability(StrEnum):
 
 class UnsuitableServerError(StoreError):
     """The server would lose chats, or is none of the kind that is needed."""
+
+    def __init__(self, text: str, *, option: str = "url") -> None:
+        super().__init__(text)
+        self.option = option
 
 
 class NewerLayoutError(StoreError):
@@ -120,7 +128,7 @@ async def _traits(servers: Servers, address: Address) -> Traits:
         link = await Link.connect(address, servers.login)
         try:
             info = _facts((await link.send(("INFO",))).decode())
-            config = await _config(link)
+            config = await _config(link, "append*")
         finally:
             link.abort()
     except (OSError, LostError) as error:
@@ -129,11 +137,26 @@ async def _traits(servers: Servers, address: Address) -> Traits:
             problem += f": {error}"
         raise StoreUnavailableError(f"{address} {problem}") from error
     except RefusedError as refusal:
-        raise UnsuitableServerError(
-            f"{address} refuses: {refusal.code}. User and password may be wrong, or the"
-            " user may not call INFO"
-        ) from None
+        why = f"refuses: {meaning(refusal)}"
+        if "DB index" in refusal.detail:
+            why = await _databases(servers, address)
+        raise UnsuitableServerError(f"{address} {why}") from None
     return _known(info, config)
+
+
+async def _databases(servers: Servers, address: Address) -> str:
+    """Say which databases the server has, where it has not the one that is wanted."""
+    login, count = replace(servers.login, database=0), DATABASES
+    with suppress(OSError, LostError, RefusedError):
+        link = await Link.connect(address, login)
+        try:
+            count = int((await _config(link, "databases")).get("databases", count))
+        finally:
+            link.abort()
+    return (
+        f"has no database {servers.login.database}, the number behind the last / of"
+        f" [store] url: expected 0 to {count - 1}, or more 'databases' in redis.conf"
+    )
 
 
 def _known(info: dict[str, str], config: dict[str, str]) -> Traits:
@@ -151,10 +174,10 @@ def _known(info: dict[str, str], config: dict[str, str]) -> Traits:
     )
 
 
-async def _config(link: Link) -> dict[str, str]:
+async def _config(link: Link, pattern: str) -> dict[str, str]:
     """Return what the server was told; nothing where the command is forbidden."""
     try:
-        flat = await link.send(("CONFIG", "GET", "append*"))
+        flat = await link.send(("CONFIG", "GET", pattern))
     except RefusedError:
         return {}
     texts = [word.decode() for word in flat]

@@ -46,7 +46,8 @@ class UnconfirmedError(Exception):
 
 
 class RefusedError(Exception):
-    """An error reply. `code` is its first word; `detail` is for redirections only."""
+    """An error reply. `code` is its first word; `detail` is not to be shown: it may
+    quote values."""
 
     def __init__(self, text: str) -> None:
         self.code, _, self.detail = text.partition(" ")

@@ -31,6 +31,7 @@ from cometd_chat.store.redis_link import (
     RefusedError,
     UnconfirmedError,
 )
+from cometd_chat.store.redis_refusals import meaning
 from cometd_chat.store.redis_topology import (
     Role,
     Servers,
@@ -276,7 +277,8 @@ class Router:
         elif error.code in {"NOSCRIPT"}:
             raise error
         else:
-            raise StoreUnavailableError(f"the database failed: {error.code}") from None
+            problem = f"the database failed: {_problem(error)}"
+            raise StoreUnavailableError(problem) from None
 
     async def _link(self, address: Address, *, writes: bool) -> Link:
         """Return the connection, made if need be: once for all who want it."""
@@ -429,7 +431,7 @@ def _explained(error: Exception, server: Address | None) -> str:
 
 def _problem(error: Exception) -> str:
     if isinstance(error, RefusedError):
-        return error.code
+        return meaning(error)
     if isinstance(error, LostError):
         return str(error) or "the connection was lost"
     return "no connection"

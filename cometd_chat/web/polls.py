@@ -20,7 +20,7 @@ from .exchange import DISPLACED, Exchange
 from .in_flight import InFlight
 from .tasks import Tasks
 
-often = Sparing(logging.getLogger(__name__))
+often: Final = Sparing(logging.getLogger(__name__))
 
 DEPARTURES: Final = 500
 """Held connects that are answered in a second when their clients go elsewhere."""

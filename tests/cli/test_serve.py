@@ -15,6 +15,7 @@ from tests.cli.conftest import TokenOf, change
 from tests.cli.program import Program, Server, run, says_it_in_one_sentence
 from tests.clients.agent import AgentClient
 from tests.clients.raw import UnexpectedStatusError, V1Chat
+from tests.store.redis_server import RedisServer
 from tests.web.conftest import until
 
 
@@ -105,6 +106,32 @@ async def test_a_store_that_cannot_be_written_is_named(
     assert says_it_in_one_sentence(program)
     assert f"{tmp_path}/file/" in program.err[-1]
     assert program.err[-1].endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("option", "line", "told"),
+    [("url", 2, "has no database 99"), ("prefix", 3, "would refuse 'DEL'")],
+)
+async def test_a_redis_that_cannot_be_used_is_told_with_option_and_line(
+    tmp_path: Path, redis: RedisServer, option: str, line: int, told: str
+) -> None:
+    redis.ask("ACL", "SETUSER", "few", "on", ">hidden", "~few:*", "&few:*", "+@all")
+    database = 99 if option == "url" else 0
+    lines = [
+        "[store]",
+        f"url = redis://few:hidden@{redis.address}/{database}",
+        "prefix = many",
+        "[agents]",
+        "secret = a key of the tests, long enough for HS256",
+    ]
+    config = tmp_path / "chat.ini"
+    config.write_text("\n".join(lines))
+    status, program = await run(tmp_path, "serve", "--config", str(config))
+    assert status == 1
+    assert says_it_in_one_sentence(program)
+    assert f"{config}:{line}: [store] {option}: {redis.address} " in program.err[-1]
+    assert told in program.err[-1]
+    assert "hidden" not in program.err[-1]
 
 
 async def test_a_folder_for_files_that_cannot_be_had_is_named(

@@ -1,6 +1,7 @@
 """Servers that fall, that are promoted, and that must not be used at all."""
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,8 @@ from cometd_chat.store.redis_check import (
 )
 from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
 from cometd_chat.store.redis_link import Address, Login
+from cometd_chat.store.redis_rights import COMMANDS, RIGHTS, check_rights
+from cometd_chat.store.redis_scripts import SOURCES
 from cometd_chat.store.redis_topology import Servers
 from tests.store.facts import asks, joins, new, opened, said
 from tests.store.proxy import proxied
@@ -171,7 +174,7 @@ async def test_while_two_say_that_they_are_the_primary_neither_is_used(
     with pytest.raises(StoreUnavailableError, match=said_so):
         await RedisStore.open(both(server, second))
     assert second.ask("DBSIZE") == server.ask("DBSIZE") == "0"
-    assert caplog.text.count(said_so) == 1
+    assert caplog.text.count(f"{said_so}, and no replica") == 1
     await asyncio.to_thread(follow, second, server)
     store = await RedisStore.open(both(server, second))
     await opened(store)
@@ -533,6 +536,84 @@ async def test_where_config_is_forbidden_the_server_tells_what_it_can(
     store = await RedisStore.open(servers, durability=Durability.RELAXED)
     assert (await store.append("s", [said()])).position == 1
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ("~other:* &chat:* +@all", "'DEL' with what begins with 'chat'"),
+        ("~chat:* &other:* +@all", "'PUBLISH' with what begins with 'chat'"),
+        ("~chat:* &chat:* +@all -subscribe", "'SUBSCRIBE'"),
+        ("~chat:* &chat:* +@all -xadd", "'XADD'"),
+        ("~chat:* &chat:* +@all -role", "'ROLE'"),
+        ("~chat:* &chat:* +@all -eval", "'EVAL'"),
+        ("~chat:* &chat:* +@all -info", "INFO"),
+    ],
+)
+async def test_a_user_who_may_not_do_all_is_refused_at_the_start(
+    server: RedisServer, rules: str, told: str
+) -> None:
+    server.ask("ACL", "SETUSER", "chat", "on", ">password", *rules.split())
+    servers = replace(server.servers, login=Login(user="chat", password="password"))
+    with pytest.raises(UnsuitableServerError) as refused:
+        await RedisStore.open(servers)
+    assert told in str(refused.value)
+    assert "docs/redis.md" in str(refused.value) or RIGHTS in str(refused.value)
+    assert server.ask("DBSIZE") == "0"
+
+
+async def test_rights_that_are_taken_away_are_told_in_the_log(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = f"on >password ~chat:* &chat:* {RIGHTS}".split()
+    server.ask("ACL", "SETUSER", "chat", *rules)
+    login = Login(user="chat", password="password")
+    store = await RedisStore.open(replace(server.servers, login=login))
+    await opened(store)
+    server.ask("ACL", "SETUSER", "chat", "-xadd")
+    with pytest.raises(StoreUnavailableError, match="may not run what a script"):
+        await store.append("s", [said()])
+    server.ask("ACL", "SETUSER", "chat", "resetkeys", "~other:*")
+    with pytest.raises(StoreUnavailableError, match=r"keys of \[store\] prefix"):
+        await store.append("s", [said()])
+    assert "docs/redis.md has the rights" in caplog.text
+    await store.close()
+
+
+def test_all_that_scripts_call_is_asked_for() -> None:
+    called = re.findall(r"call\('([A-Z]+)'", "".join(SOURCES.values()))
+    assert called
+    assert set(called) <= {line.split()[0] for line in COMMANDS.split(",")}
+
+
+async def test_to_ask_for_rights_changes_nothing_and_needs_no_right(
+    server: RedisServer,
+) -> None:
+    server.ask("ACL", "SETUSER", "chat", *f"on >p ~chat:* &chat:* {RIGHTS}".split())
+    server.ask("ACL", "SETUSER", "chat", "-multi")
+    login = Login(user="chat", password="p")
+    known = replace(server.servers, login=login)
+    for servers in (known, server.servers):
+        await check_rights(servers, servers.addresses, "chat", ("WAIT", 1, 1000))
+    assert server.ask("DBSIZE") == "0"
+
+
+def test_the_page_has_the_rights_that_a_user_needs() -> None:
+    assert f"~chat:* &chat:* {RIGHTS}\n" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize(("databases", "last"), [("16", 15), ("100", 99)])
+async def test_a_database_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, databases: str, last: int
+) -> None:
+    with running(tmp_path, *SAFE, "--databases", databases) as server:
+        there = replace(server.servers, login=Login(database=last))
+        await (await RedisStore.open(there)).close()
+        missing = replace(server.servers, login=Login(database=last + 1))
+        with pytest.raises(UnsuitableServerError) as refused:
+            await RedisStore.open(missing)
+    assert f"has no database {last + 1}" in str(refused.value)
+    assert f"expected 0 to {last}" in str(refused.value)
 
 
 @pytest.mark.parametrize("login", [Login(), Login(user="chat", password="wrong")])
