@@ -187,7 +187,8 @@ class BayeuxServer:
         Service channels are granted, but not recorded (Bayeux 1.0, "Service
         Channels"): their messages need no subscription.
         """
-        if client.id not in self._clients:
+        # It may have gone and come back, to go on as another one of the same id.
+        if self._clients.get(client.id) is not client:
             return self._unknown_reply(message)
         client.subscriptions |= _recorded(message)
         return reply(message)

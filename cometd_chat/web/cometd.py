@@ -11,6 +11,7 @@ connects; `in_flight.py` lets responses go out, and knows which may not have arr
 """
 
 from collections.abc import Awaitable, Sequence
+from typing import Final
 
 from cometd_chat import bayeux
 from cometd_chat.clock import Clock
@@ -18,11 +19,18 @@ from cometd_chat.clock import Clock
 from .eager import Work
 from .elsewhere import ABROAD, Elsewhere, Item
 from .exchange import Exchange
-from .handlers import Handlers
+from .handlers import Handlers, MovedError
 from .in_flight import InFlight
 from .polls import Polls
 from .tasks import Tasks
 from .throttle import Throttles
+
+
+MOST_MOVES: Final = 3
+"""How often a request follows its client to another node before it is refused."""
+
+UNAVAILABLE: Final = 503
+"""Status of a request that had better be sent again."""
 
 
 class CometdEndpoint:
@@ -98,8 +106,12 @@ class CometdEndpoint:
                 exchange.hold(decision)
             else:
                 settled = self._handlers.handle(decision, peer)
-                if not isinstance(settled, bayeux.Reply):
-                    settled = await settled
+                try:
+                    if not isinstance(settled, bayeux.Reply):
+                        settled = await settled
+                except MovedError:
+                    await self._serve_rest(exchange, items[at:], peer)
+                    return
                 exchange.add(item, settled)
         if exchange.connect is None:
             self._in_flight.finish(exchange, [])
@@ -117,7 +129,11 @@ class CometdEndpoint:
     async def _serve_rest(
         self, exchange: Exchange, items: Sequence[Item], peer: bayeux.Peer
     ) -> None:
-        if (elsewhere := self._handlers.elsewhere) is not None:
+        exchange.moves += 1
+        elsewhere = self._handlers.elsewhere
+        if elsewhere is None or exchange.moves > MOST_MOVES:
+            exchange.refuse(UNAVAILABLE)
+        else:
             await elsewhere.serve(exchange, items, peer)
 
     def _serve_one(

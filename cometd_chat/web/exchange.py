@@ -52,6 +52,7 @@ class Exchange(ABC):
 
     `in_turn`: on a connection, a request follows the response to the one before it
     (HTTP/1.1). `asking` are messages with something in `ext`, and their replies.
+    `moves` counts how often its client went to another node while it was served.
     """
 
     in_turn = True
@@ -66,6 +67,7 @@ class Exchange(ABC):
     reading = False
     written = False
     doubtful = False
+    moves = 0
 
     def __init__(self, connection: object) -> None:
         self.connection = connection

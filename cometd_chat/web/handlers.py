@@ -14,6 +14,10 @@ from .polls import Polls
 from .throttle import Throttles
 
 
+class MovedError(Exception):
+    """The client went to another node before this was done for it."""
+
+
 class Handlers:
     """Carries out what the server has decided. `elsewhere` are the other nodes, if
     there are any."""
@@ -36,7 +40,10 @@ class Handlers:
     def handle(
         self, request: bayeux.Request, peer: bayeux.Peer
     ) -> bayeux.Reply | Coroutine[Any, Any, bayeux.Reply]:
-        """Carry a decision out and return the reply to its message."""
+        """Carry a decision out and return the reply to its message.
+
+        Raises: MovedError, where there are other nodes.
+        """
         if isinstance(request, bayeux.Publish):
             return self.publish(request)
         if isinstance(request, bayeux.Reply):
@@ -151,8 +158,12 @@ class Handlers:
         if reply.successful:
             reply.ext = ext or bayeux.UNSET
             await self._keep(client)
-        else:  # it left while the application was asked
+            return reply
+        # It left while the application was asked.
+        if self._server.client(client.id) is None:
             await self._application.unsubscribe(client, names)
+        if self.elsewhere is not None:
+            raise MovedError
         return reply
 
     async def _stored(
