@@ -14,8 +14,11 @@ class AgentClient(BayeuxClient):
 
     `chats` maps chat ids to their newest summary. `screen` gives a transcript in the
     order of positions. Each operation carries a `localId`, which its answer repeats and
-    which no other agent uses: what they send is not taken for a repeat.
+    which no other agent uses: what they send is not taken for a repeat. The answer has
+    to come within `patience` seconds.
     """
+
+    patience = 5.0
 
     def __init__(self, url: str, token: str) -> None:
         super().__init__(url)
@@ -42,7 +45,8 @@ class AgentClient(BayeuxClient):
         fields = {"localId": next(self._local_ids), **fields}
         reply = await self.publish(CHANNEL, {"operation": operation, **fields})
         assert reply["successful"], reply
-        return await self.wait_for(lambda: self._answer(fields["localId"]))
+        local_id = fields["localId"]
+        return await self.wait_for(lambda: self._answer(local_id), self.patience)
 
     def screen(self, chat_id: str) -> list[Json]:
         """Return the messages of a chat that have a position, in its order."""

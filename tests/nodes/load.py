@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any
@@ -19,6 +19,7 @@ from tests.clients.raw import (
     UnexpectedStatusError,
     V1App,
 )
+from tests.clients.watched import Watched
 from tests.e2e.conftest import agent_token
 
 FAILURES = (
@@ -30,6 +31,14 @@ FAILURES = (
     AssertionError,
 )
 """What a client meets while a node goes down; it tries again."""
+
+STALLED = 60.0
+"""Seconds without any progress after which a test gives up: a machine that is busy is
+slow, but nothing stands still there."""
+
+RECEIPT = 5.0
+"""Seconds after which agents send again what they got no receipt for: with a node that
+dies, these are lost."""
 
 RETRY = 0.05
 ABSENCE = "is not online"
@@ -88,13 +97,16 @@ class WordyAgent(Wordy, AgentClient):
 
 
 class Load:
-    """Chats at `url`, each with one customer; agents share them evenly.
+    """Chats at `url`, each with one customer; agents share them evenly, and wait
+    `receipt` seconds for what answers them.
 
     `failures` counts requests that failed, or had no receipt in time, and were sent
     again.
     """
 
-    def __init__(self, url: str, apps: int, tokens: Iterable[str]) -> None:
+    def __init__(
+        self, url: str, apps: int, tokens: Iterable[str], receipt: float = RECEIPT
+    ) -> None:
         base, words = f"{url}/genesys", itertools.cycle(Word)
         self.apps = [WordyApp(base, f"user-{n}", next(words)) for n in range(apps)]
         self.agents: list[AgentClient] = []
@@ -102,7 +114,9 @@ class Load:
             agent = (WordyAgent if number % 2 else AgentClient)(f"{url}/cometd", token)
             if isinstance(agent, WordyAgent):
                 agent.word = Word.ACK
+            agent.patience = STALLED
             self.agents.append(agent)
+        self._receipt = receipt
         self.acknowledged: dict[str, list[str]] = collections.defaultdict(list)
         self.failures = 0
         self._talking: list[asyncio.Task[None]] = []
@@ -114,18 +128,21 @@ class Load:
     async def begin(self) -> None:
         await asyncio.gather(*(agent.start() for agent in self.agents))
         await asyncio.gather(*map(self._open, self.apps))
+        for agent in self.agents:
+            agent.patience = self._receipt
         for app in self.apps:
             self._talking.append(asyncio.create_task(self._customer(app)))
             self._talking.append(asyncio.create_task(self._agent(app)))
 
-    async def more(self, count: int, within: float = 60.0) -> None:
+    async def more(self, count: int) -> None:
         """Wait until so many more messages were acknowledged."""
         goal = self.total + count
-        async with asyncio.timeout(within):
-            while self.total < goal:
-                for task in self._talking:
-                    assert not task.done(), task.exception()
-                await asyncio.sleep(0.02)
+        while (before := self.total) < goal:
+            async with asyncio.timeout(STALLED):
+                while self.total == before:
+                    for task in self._talking:
+                        assert not task.done(), task.exception()
+                    await asyncio.sleep(0.02)
 
     @property
     def total(self) -> int:
@@ -134,7 +151,7 @@ class Load:
     async def stop(self) -> None:
         """Let everybody finish: what is cut off may be stored later, beside a look."""
         self._silent = True
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(2 * STALLED):
             await asyncio.gather(*self._talking)
         self._talking = []
 
@@ -154,15 +171,14 @@ class Load:
             assert set(collections.Counter(stored).values()) == {1}, "stored twice"
             assert set(self.acknowledged[app.session_id]) <= set(stored), "lost"
             goal = len(entries)
-            await app.wait_for(lambda app=app, n=goal: len(app.screen) >= n, 30)
+            await _shown(app, lambda app=app: len(app.screen), goal)
             assert app.texts == stored
             assert app.positions == [e.position for e in entries]
             agent = self.agent_of(app)
             name = app.session_id
             try:
-                await agent.wait_for(
-                    lambda a=agent, n=name, s=stored: len(a.texts(n)) >= len(s), 20
-                )
+                show = lambda a=agent, n=name: len(a.texts(n))  # noqa: E731 - a count
+                await _shown(agent, show, len(stored))
             except TimeoutError:
                 shown = {line["index"] for line in agent.screen(name)}
                 missing = {e.position for e in entries} - shown
@@ -229,11 +245,19 @@ class Load:
                 return
 
 
+async def _shown(client: Watched, count: Callable[[], int], goal: int) -> None:
+    """Wait until a client shows so much. Raises: TimeoutError when nothing comes."""
+    while (before := count()) < goal:
+        await client.wait_for(lambda before=before: count() > before, STALLED)
+
+
 @asynccontextmanager
-async def talking(url: str, apps: int = 12) -> AsyncIterator[Load]:
+async def talking(
+    url: str, apps: int = 12, receipt: float = RECEIPT
+) -> AsyncIterator[Load]:
     """Let so many customers and four agents talk, until they are told to `stop`."""
     tokens = [agent_token(f"agent-{n}", f"Agent {n}") for n in range(4)]
-    talk = Load(url, apps, tokens)
+    talk = Load(url, apps, tokens, receipt)
     try:
         await talk.begin()
         yield talk

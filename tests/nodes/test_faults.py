@@ -21,11 +21,17 @@ from tests.e2e.conftest import (
     stored,
     write_config,
 )
-from tests.nodes.load import handshakes, positions_of, talking
+from tests.nodes.load import STALLED, handshakes, positions_of, talking
 from tests.store.redis_server import RedisServer
 from tests.web.conftest import until
 
 pytestmark = pytest.mark.slow
+
+CHANGED = "timeout: 5s -> 1s"
+SILENCE = 6
+OFFLINE = f"{SILENCE}s"
+"""Time after which a client counts as silent: more than a poll comes late by where
+many others use the processors."""
 
 
 @asynccontextmanager
@@ -40,7 +46,7 @@ async def cluster(
         prefix = ways.Way.store[1]
         for port in ports:
             (folder / str(port)).mkdir()
-            config = write_config(folder / str(port), port=port, offline_after="3s")
+            config = write_config(folder / str(port), port=port, offline_after=OFFLINE)
             processes.append(ServerProcess(config))
     store = await RedisStore.open(parse(url), prefix=prefix)
     try:
@@ -53,7 +59,7 @@ async def cluster(
 async def test_who_meets_another_node_each_time_gets_everything_once(
     pair: Pair,
 ) -> None:
-    async with talking(pair.url) as talk:
+    async with talking(pair.url, receipt=STALLED) as talk:
         await talk.more(2000)
         await talk.stop()
         await talk.check(pair.store)
@@ -88,7 +94,7 @@ async def test_nodes_that_are_killed_together_cost_no_handshake(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     with ways.by(front=True, redis=f"redis://{redis.address}/0"):
-        config = write_config(tmp_path, port=free_port(), offline_after="3s")
+        config = write_config(tmp_path, port=free_port(), offline_after=OFFLINE)
     async with (
         ServerProcesses(config) as server,
         stored(config) as store,
@@ -120,11 +126,11 @@ async def test_a_node_that_slept_knows_that_its_clients_have_gone(
             await asyncio.sleep(1)
             proxy.leave_out(port)
             await talk.more(300)
-            await asyncio.sleep(4)
+            await asyncio.sleep(SILENCE + 1)
             process.signal(signal.SIGCONT)
             proxy.ports.append(port)
             await talk.more(300)
-        await asyncio.sleep(4)  # longer than a silent client counts as there
+        await asyncio.sleep(SILENCE + 1)  # longer than who is silent counts as there
         await talk.stop()
         await talk.check(store)
         assert [handshakes(app.bayeux) for app in talk.apps] == [1] * 12
@@ -136,7 +142,7 @@ async def test_nodes_load_another_configuration_one_after_the_other(
 ) -> None:
     async with (
         cluster(tmp_path, redis) as (processes, proxy, store),
-        talking(proxy.url) as talk,
+        talking(proxy.url, receipt=STALLED) as talk,
     ):
         for process in processes:
             await talk.more(200)
@@ -144,7 +150,7 @@ async def test_nodes_load_another_configuration_one_after_the_other(
             change(file, "timeout = 5s", "timeout = 1s")
             process.signal(signal.SIGHUP)
             log = file.with_suffix(".log")
-            await until(lambda log=log: "timeout: 5s -> 1s" in log.read_text())
+            await until(lambda log=log: CHANGED in log.read_text(), STALLED)
         await talk.more(200)
         assert (talk.failures, proxy.cut) == (0, 0)
         await talk.stop()
@@ -156,7 +162,7 @@ async def test_nodes_are_replaced_one_after_the_other(
 ) -> None:
     async with (
         cluster(tmp_path, redis) as (processes, proxy, store),
-        talking(proxy.url) as talk,
+        talking(proxy.url, receipt=STALLED) as talk,
     ):
         for process in processes:
             await talk.more(300)
