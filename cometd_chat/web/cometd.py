@@ -25,7 +25,6 @@ from .polls import Polls
 from .tasks import Tasks
 from .throttle import Throttles
 
-
 MOST_MOVES: Final = 3
 """How often a request follows its client to another node before it is refused."""
 
