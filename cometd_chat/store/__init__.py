@@ -44,6 +44,10 @@ class SessionNotFoundError(StoreError):
     """No such session, or none that this key, user or client may know of."""
 
 
+class SessionDamagedError(StoreError):
+    """The session is there, but what is stored of it cannot be read."""
+
+
 class SessionEndedError(StoreError):
     """The session is over: nobody may write to it any more."""
 
@@ -129,11 +133,16 @@ Watcher: TypeAlias = Callable[[Change], None]
 UNREADABLE = "a push of chat %s by %s cannot be read, and is dropped"
 """Logged of a damaged job by who meets it; with its session's id and its provider."""
 
+DAMAGED = "chat %s cannot be read, and is left out"
+"""Logged of a damaged session, once by each process that meets it; with its id."""
+
 
 class Store(Protocol):
     """Sessions, their transcripts, and the pushes that are to tell of them.
 
-    Any method may raise StoreUnavailableError.
+    Any method may raise StoreUnavailableError; one that is asked for a session which
+    is damaged, SessionDamagedError. Where several sessions are returned, lent or
+    purged, or lose a device, one that is damaged is logged and holds up no other.
     """
 
     # -- sessions -------------------------------------------------------------------

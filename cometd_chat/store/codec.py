@@ -1,8 +1,10 @@
 """Parts of the model as JSON text, and back: what every store keeps as it is."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import lru_cache
 
 import msgspec
 
@@ -16,13 +18,18 @@ from cometd_chat.model import (
     Session,
     State,
 )
-from cometd_chat.store import StoreError
+from cometd_chat.store import DAMAGED, SessionDamagedError, StoreError
+
+log = logging.getLogger(__name__)
 
 KINDS = {kind.value: kind for kind in EntryKind}
 ROLES = {role.value: role for role in Role}
 STATES = {state.value: state for state in State}
 NAMES = tuple(field.name for field in fields(Session))
 """What a session is made of, in the order of the model."""
+
+REMEMBERED = 1000
+"""Damaged sessions that are not told again while they are remembered."""
 
 _NO_PROFILE = Profile()
 
@@ -49,7 +56,30 @@ def storable() -> Iterator[None]:
         raise StoreError("a value cannot be stored: UnicodeEncodeError") from None
 
 
-def to_profile(text: str) -> Profile:
+@contextmanager
+def legible(session_id: str | bytes) -> Iterator[None]:
+    """Make what is wrong with a stored session a SessionDamagedError (`damaged`)."""
+    try:
+        yield
+    except (ValueError, KeyError, RecursionError):  # also what msgspec raises
+        if isinstance(session_id, bytes):
+            session_id = session_id.decode(errors="replace")
+        raise damaged(session_id) from None  # its words may be those of the chat
+
+
+def damaged(session_id: str) -> SessionDamagedError:
+    """Return the error for this session, which is logged."""
+    _tell(session_id)
+    return SessionDamagedError("the session is damaged")
+
+
+@lru_cache(REMEMBERED)
+def _tell(session_id: str) -> None:
+    """Log a damaged session once, for it is met each time that it could be due."""
+    log.error(DAMAGED, session_id)
+
+
+def to_profile(text: str | bytes) -> Profile:
     return _to_profile(text) if text else _NO_PROFILE
 
 
@@ -65,7 +95,7 @@ def from_device(device: Device) -> str:
     return _json.encode(device).decode()
 
 
-def to_devices(text: str) -> tuple[Device, ...]:
+def to_devices(text: str | bytes) -> tuple[Device, ...]:
     """Return the devices; of two that an earlier revision told apart by names of one
     type, the later."""
     known: dict[tuple[str, str], Device] = {}
@@ -79,7 +109,7 @@ def from_devices(devices: Collection[Device]) -> str:
     return _json.encode(devices).decode() if devices else ""
 
 
-def to_participants(text: str) -> tuple[Participant, ...]:
+def to_participants(text: str | bytes) -> tuple[Participant, ...]:
     return _to_participants(text) if text else ()
 
 

@@ -66,7 +66,8 @@ class Append:
                 return stored
             if outcome == b"repeat":
                 return Appended(entries=tuple(to_entries(facts[0])), repeated=True)
-            row = to_row(facts[0]) if outcome == b"decide" else None
+            decides = outcome == b"decide"
+            row = to_row(self.session_id, facts[0]) if decides else None
             if row is None or self.transition is None:
                 self._refuse(outcome, facts)
             elif made_already(row.session, self.transition):

@@ -11,6 +11,7 @@ The answer to a claim may be lost. What was lent by it comes back with its lease
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -18,7 +19,8 @@ from weakref import WeakValueDictionary
 from msgspec import MsgspecError
 
 from cometd_chat.model import Job, NewJob, SentPush, Session
-from cometd_chat.store import UNREADABLE, Due, StoreError
+from cometd_chat.store import UNREADABLE, Due, SessionDamagedError, StoreError
+from cometd_chat.store.codec import damaged
 from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import from_jobs, to_job, to_row, to_sent
@@ -64,7 +66,7 @@ class Claims:
             (f"after:{service}", "-inf", repr(now - delay + ROUNDING)),
         ]
         until = now + lease
-        words = (repr(now), repr(delay), repr(until))
+        words = (repr(now), repr(delay), repr(until), service)
         return await self._each(
             ranges, limit, lambda name: self._lend("claim", name, until, words)
         )
@@ -161,18 +163,16 @@ class Claims:
 
     async def _expire(self, now: float, name: str) -> Session | None:
         outcome, *facts = await self._scripts.run("expire", name, repr(now))
-        row = to_row(facts[1]) if outcome == b"ok" else None
-        if row is None:
-            return None
-        self._sessions.tell_altered(name, facts[0])
-        return row.session
+        if outcome == b"ok":
+            self._sessions.tell_altered(name, facts[0])
+        return _read(name, outcome, facts[1:])
 
     async def _lend(
         self, script: str, name: str, until: float, words: tuple[str, ...]
     ) -> Due | None:
         outcome, *facts = await self._scripts.run(script, name, *words)
-        row = to_row(facts[0]) if outcome == b"ok" else None
-        return None if row is None else Due(session=row.session, lease=until)
+        session = _read(name, outcome, facts)
+        return None if session is None else Due(session=session, lease=until)
 
     async def _lend_job(
         self, provider: str, now: float, until: float, member: str
@@ -220,6 +220,22 @@ class Claims:
             words = ("", repr(now), EXPIRED_AT_ONCE)
             for _ in range(0, count, EXPIRED_AT_ONCE):
                 await self._scripts.run_at("expire_jobs", partition, *words)
+
+
+def _read(name: str, outcome: bytes, facts: Sequence[Any]) -> Session | None:
+    """Return the session that was got, None if there is none or it is damaged.
+
+    Nobody gets a damaged one, but it stays lent, or it would be found first again; the
+    scripts take away what they cannot lend.
+    """
+    if outcome == b"damaged":
+        damaged(name)
+    if outcome != b"ok":
+        return None
+    with suppress(SessionDamagedError):
+        row = to_row(name, facts[0])
+        return row.session if row else None
+    return None
 
 
 def _count(lent: dict[str, T | None]) -> int:

@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from cometd_chat.model import Device, Session
-from cometd_chat.store import SessionNotFoundError
+from cometd_chat.store import SessionDamagedError, SessionNotFoundError
 from cometd_chat.store.codec import to_json
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import Row, carried, device_name, type_names
@@ -84,12 +84,11 @@ class Devices:
             late = since is not None and device.registered_at > since
             return device_name(device.type, device.id) == name and not late
 
-        return sum(
-            [
-                await self._take_off(session_id, dead)
-                for session_id in await self._holders(name)
-            ]
-        )
+        gone = 0
+        for session_id in await self._holders(name):
+            with suppress(SessionDamagedError):
+                gone += await self._take_off(session_id, dead)
+        return gone
 
     async def own(self, session: Session) -> None:
         """Make the devices of a new session those of its user."""
@@ -130,7 +129,7 @@ class Devices:
             return True
         try:
             session = (await self._sessions.row(session_id)).session
-        except SessionNotFoundError:  # purged since the job was lent
+        except (SessionNotFoundError, SessionDamagedError):  # purged since it was lent
             return False
         outcome, number, *_ = await self._scripts.run_at(
             "take_device", partition, session_id, name, _owner(session), "1"
@@ -160,7 +159,8 @@ class Devices:
                 return change(row, _heard(row, news)) if news else None
             return _equipped(row, stay, news)
 
-        with suppress(SessionNotFoundError):
+        # What the record says is enough, where the session says nothing.
+        with suppress(SessionNotFoundError, SessionDamagedError):
             await self._sessions.amend(session_id, decide)
 
     async def _take_off(self, session_id: str, gone: Callable[[Device], bool]) -> int:

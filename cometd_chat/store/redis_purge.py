@@ -1,7 +1,10 @@
 """Forgetting sessions whose time of retention is over."""
 
+from contextlib import suppress
 from math import inf, nextafter
 
+from cometd_chat.model import Session
+from cometd_chat.store import SessionDamagedError
 from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import to_row
@@ -18,8 +21,8 @@ DISPLACED = 10
 class Purge:
     """`Store.purge`. First the session itself goes, in one step; then what leads to it.
 
-    A crash in between leaves names of no session, which are removed where they are
-    met, and the record of a customer's key, which nobody else will ever have.
+    A crash in between, or damage, leaves names of no session, which are removed where
+    they are met, and the record of a customer's key, which nobody else will ever have.
     """
 
     def __init__(self, scripts: Scripts, sessions: Sessions, devices: Devices) -> None:
@@ -54,16 +57,18 @@ class Purge:
             return False
         number, flat, readers = facts
         self._sessions.tell_altered(name, number)
-        row = to_row(flat)
-        if row is None:
-            return True
-        session = row.session
         for reader in readers:
             await self._sessions.unlist(reader.decode(), "client", name)
+        with suppress(SessionDamagedError):
+            if row := to_row(name, flat):
+                await self._undo(row.session)
+        return True
+
+    async def _undo(self, session: Session) -> None:
+        """Remove what leads to a session that is gone."""
         if session.user:
-            await self._sessions.unlist(session.user, "user", name)
+            await self._sessions.unlist(session.user, "user", session.id)
         await self._devices.release_all(session)
         await self._scripts.run_at(
-            "release_key", partition_of(session.key), name, session.key
+            "release_key", partition_of(session.key), session.id, session.key
         )
-        return True

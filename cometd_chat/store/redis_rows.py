@@ -26,6 +26,7 @@ from cometd_chat.store.codec import (
     from_devices,
     from_participants,
     from_profile,
+    legible,
     storable,
     to_devices,
     to_json,
@@ -130,10 +131,18 @@ def moved_fields(before: Session, after: Session, seats: int) -> list[str]:
     return _flat(changed | {"seats": str(seats)})
 
 
-def to_row(flat: Sequence[bytes]) -> Row | None:
-    """Return the session of a hash, None if there is none."""
+def to_row(session_id: str, flat: Sequence[bytes]) -> Row | None:
+    """Return the session of a hash, None if there is none.
+
+    Raises: SessionDamagedError, which is logged.
+    """
     if not flat:
         return None
+    with legible(session_id):
+        return _to_row(flat)
+
+
+def _to_row(flat: Sequence[bytes]) -> Row:
     known = {
         name.decode(): value.decode()
         for name, value in zip(flat[::2], flat[1::2], strict=True)

@@ -9,16 +9,18 @@ its name is removed where it is met.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from cometd_chat.model import Device, Session, State
 from cometd_chat.store import (
     Change,
+    SessionDamagedError,
     SessionNotFoundError,
     StoreError,
     StoreUnavailableError,
 )
-from cometd_chat.store.codec import to_json
+from cometd_chat.store.codec import damaged, to_json
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_news import News
 from cometd_chat.store.redis_rows import Row, new_row, to_row, type_names
@@ -87,13 +89,15 @@ class Sessions:
     async def row(self, session_id: str) -> Row:
         """Return the session with its version.
 
-        Raises: SessionNotFoundError, also for text that no storage could hold.
+        Raises: SessionNotFoundError, also for text that no storage could hold;
+        SessionDamagedError.
         """
         try:
             key = self._keys.of(session_id, "s")
         except UnicodeEncodeError:
             raise no_session() from None
-        row = to_row(await self._router.read(partition_of(session_id), "HGETALL", key))
+        flat = await self._router.read(partition_of(session_id), "HGETALL", key)
+        row = to_row(session_id, flat)
         if row is None:
             raise no_session()
         return row
@@ -135,13 +139,19 @@ class Sessions:
             raise no_session()
         return session
 
-    async def rows(self, names: Sequence[str]) -> list[Row | None]:
-        """Return these sessions, None for each that is gone."""
+    async def rows(self, names: Sequence[str]) -> dict[str, Row | None]:
+        """Return these sessions by id, None for each that is gone, without those that
+        are damaged."""
         hashes = [
             (partition_of(name), ("HGETALL", self._keys.of(name, "s")))
             for name in names
         ]
-        return [to_row(flat) for flat in await self._router.read_all(hashes)]
+        known = {}
+        replies = await self._router.read_all(hashes)
+        for name, flat in zip(names, replies, strict=True):
+            with suppress(SessionDamagedError):
+                known[name] = to_row(name, flat)
+        return known
 
     async def list_under(self, name: str, kind: str, session_id: str) -> None:
         """Let a user or client lead to the session."""
@@ -159,7 +169,7 @@ class Sessions:
         members = await self._router.read(partition_of(name), "SMEMBERS", key)
         names = [member.decode() for member in members]
         known = []
-        for session_id, row in zip(names, await self.rows(names), strict=True):
+        for session_id, row in (await self.rows(names)).items():
             if row is None:
                 await self.unlist(name, kind, session_id)
             else:
@@ -200,7 +210,8 @@ class Sessions:
         ranges = [(kind, "-inf", "+inf") for kind in kinds]
         found = await self.earliest(ranges, limit)
         rows = await self.rows(list(dict.fromkeys(name for _, name in found)))
-        sessions = [row.session for row in rows if row and row.session.state in states]
+        known = [row.session for row in rows.values() if row]
+        sessions = [session for session in known if session.state in states]
         return sorted(sessions, key=lambda one: (one.started_at, one.id))
 
     async def earliest(self, ranges: Sequence[Range], limit: int) -> list[Found]:
@@ -233,7 +244,7 @@ class Sessions:
     async def amend(self, session_id: str, decide: Decision) -> Row:
         """Change the session as it is decided; return what it was before.
 
-        Raises: SessionNotFoundError; StoreUnavailableError.
+        Raises: SessionNotFoundError; SessionDamagedError; StoreUnavailableError.
         """
         for _ in range(TRIES):
             row = await self.row(session_id)
@@ -243,6 +254,8 @@ class Sessions:
             outcome, *number = await self._scripts.run("amend", session_id, words)
             if wanted is None:
                 return row
+            if outcome == b"damaged":
+                raise damaged(session_id)
             if outcome == b"ok":
                 self.tell_altered(session_id, number[0])
                 return row

@@ -21,7 +21,12 @@ from cometd_chat.store import (
     SessionNotFoundError,
     TranscriptFullError,
 )
-from cometd_chat.store.codec import STATES, from_participants, from_profile
+from cometd_chat.store.codec import (
+    STATES,
+    from_participants,
+    from_profile,
+    legible,
+)
 from cometd_chat.store.growth import author, entry_of, growth
 from cometd_chat.store.sqlite_devices import equip, hold
 from cometd_chat.store.sqlite_rows import entry_values, find_session, read_entries
@@ -96,7 +101,9 @@ class Append(Struct, frozen=True, kw_only=True):
     ) -> Session | None:
         """Return the session after the transition, None without (another) one."""
         if self.transition is None:
-            refuse_closed(STATES[state])
+            with legible(self.session_id):
+                state = STATES[state]
+            refuse_closed(state)
             return None
         session = find_session(db, "id", self.session_id)
         if made_already(session, self.transition):

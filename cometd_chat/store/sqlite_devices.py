@@ -14,10 +14,11 @@ whose jobs would be for the devices of before.
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 
 from cometd_chat.model import Device, Session
-from cometd_chat.store import Change, SessionNotFoundError
-from cometd_chat.store.codec import from_devices, to_devices
+from cometd_chat.store import Change, SessionDamagedError, SessionNotFoundError
+from cometd_chat.store.codec import from_devices, legible, to_devices
 from cometd_chat.store.transitions import with_device, without_device
 
 _HAS = "SELECT number, user, devices FROM session WHERE id = ?"
@@ -56,8 +57,10 @@ def register(
     if row is None:
         raise SessionNotFoundError("no such session")
     number, user, devices = row
+    with legible(session_id):
+        after = with_device(to_devices(devices), device, at)
     losers = _take(db, number, user, device)
-    equip(db, number, with_device(to_devices(devices), device, at))
+    equip(db, number, after)
     _tell([session_id, *losers], news)
 
 
@@ -86,7 +89,8 @@ def deregister(
     if row is None:
         return 0
     number, _, devices = row
-    before = to_devices(devices)
+    with legible(session_id):
+        before = to_devices(devices)
     stay = tuple(d for d in before if device_id is not None and d.id != device_id)
     if stay == before:
         return 0
@@ -104,10 +108,10 @@ def forget(
     """`Store.forget_device`; `name` is its type and its id."""
     losers = []
     for number, session_id, devices in db.execute(HOLDERS, name).fetchall():
-        before = to_devices(devices)
+        before = _legible_of(session_id, devices)
         stay = without_device(before, *name)
-        (dead,) = set(before) - set(stay)
-        if since is None or dead.registered_at <= since:
+        dead = set(before) - set(stay)
+        if since is None or all(one.registered_at <= since for one in dead):
             equip(db, number, stay)
             losers.append(session_id)
     _tell(losers, news)
@@ -118,9 +122,17 @@ def _take(db: sqlite3.Connection, number: int, user: str, device: Device) -> lis
     """Take the device from all others than this user; return who they were."""
     name = (device.type, device.id)
     losers = db.execute(OTHERS, (*name, number, user)).fetchall()
-    for other, _, devices in losers:
-        equip(db, other, without_device(to_devices(devices), *name))
+    for other, session_id, devices in losers:
+        equip(db, other, without_device(_legible_of(session_id, devices), *name))
     return [session_id for _, session_id, _ in losers]
+
+
+def _legible_of(session_id: str, devices: str) -> tuple[Device, ...]:
+    """Return the devices of a session that is to lose one of them: none if they are
+    damaged, for nobody may keep what is taken."""
+    with suppress(SessionDamagedError), legible(session_id):
+        return to_devices(devices)
+    return ()
 
 
 def _tell(sessions: Iterable[str], news: list[Change]) -> None:

@@ -13,7 +13,7 @@ after vanishing therefore comes to the same.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cometd_chat.model import NewJob, Session
@@ -23,7 +23,7 @@ from cometd_chat.store.sqlite_rows import (
     MOST,
     Row,
     distinct,
-    find_session,
+    numbered_sessions,
     select_sessions,
 )
 
@@ -70,7 +70,7 @@ DUE = (
     " ORDER BY s.unheard_since LIMIT ?"
 )
 SERVICES = distinct("service", "session", "unheard_since IS NOT NULL AND reachable")
-_LEND = "UPDATE session SET lease = ? WHERE id = ?"
+_LEND = "UPDATE session SET lease = ? WHERE number = ?"
 _LENT = "SELECT number FROM session WHERE id = ? AND lease = ?"
 _ANNOUNCE = (
     "UPDATE session SET announced = max(announced, min(?, last)), pushes = pushes + 1,"
@@ -80,7 +80,7 @@ BADGED = (
     "INDEXED BY session_badged WHERE s.badged AND s.acked >= s.notable"
     " AND s.badge_lease <= ? ORDER BY s.badge_lease LIMIT ?"
 )
-_LEND_BADGE = "UPDATE session SET badge_lease = ? WHERE id = ?"
+_LEND_BADGE = "UPDATE session SET badge_lease = ? WHERE number = ?"
 _CORRECT = (
     "UPDATE session SET badged = 0, badge_lease = 0 WHERE id = ? AND badge_lease = ?"
     " AND badged AND acked >= notable RETURNING number"
@@ -150,18 +150,23 @@ class Claim:
 
     def __call__(self, db: sqlite3.Connection, news: list[Change]) -> list[Due]:
         del news  # a loan changes nothing that a watcher could see
-        sessions = select_sessions(
+        found = numbered_sessions(
             db, DUE, self.service, self.now, self.delay, self.now, self.limit
         )
         lease = self.now + self.lease
-        return _lent(db, _LEND, sessions, lease)
+        return _lent(db, _LEND, found, lease)
 
 
 def _lent(
-    db: sqlite3.Connection, lend: str, sessions: Sequence[Session], until: float
+    db: sqlite3.Connection,
+    lend: str,
+    found: Iterable[tuple[int, Session | None]],
+    until: float,
 ) -> list[Due]:
-    db.executemany(lend, [(until, session.id) for session in sessions])
-    return [Due(session=session, lease=until) for session in sessions]
+    """Lend the sessions; a damaged one to nobody, or it would be found first again."""
+    known = list(found)
+    db.executemany(lend, [(until, number) for number, _ in known])
+    return [Due(session=session, lease=until) for _, session in known if session]
 
 
 def claim_badges(
@@ -169,8 +174,8 @@ def claim_badges(
 ) -> list[Due]:
     """`Store.claim_badges`."""
     del news
-    sessions = select_sessions(db, BADGED, now, limit)
-    return _lent(db, _LEND_BADGE, sessions, now + lease)
+    found = numbered_sessions(db, BADGED, now, limit)
+    return _lent(db, _LEND_BADGE, found, now + lease)
 
 
 def update_badge(
@@ -200,7 +205,11 @@ def expire(
         db.execute(_VANISH, (now, number))
         hear(db, number)
         news.append(Change(session_id=session_id, altered=True))
-    return [find_session(db, "id", session_id) for _, session_id in gone]
+    return [
+        session
+        for number, _ in gone
+        for session in select_sessions(db, "WHERE s.number = ?", number)
+    ]
 
 
 def acknowledge(

@@ -1,14 +1,15 @@
 """Rows of the tables as facts of the model, and facts as rows."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeAlias
 
 import msgspec
 
 from cometd_chat.model import NOTHING, Entry, Participant, Session
-from cometd_chat.store import SessionNotFoundError
+from cometd_chat.store import SessionDamagedError, SessionNotFoundError
 from cometd_chat.store.codec import (
     KINDS,
     NAMES,
@@ -19,6 +20,7 @@ from cometd_chat.store.codec import (
     from_override,
     from_participants,
     from_profile,
+    legible,
     to_devices,
     to_mapping,
     to_override,
@@ -34,7 +36,14 @@ _Common: TypeAlias = tuple[Any, ...]
 MOST = 2**63 - 1
 """The greatest integer of SQLite."""
 
-_SESSION = f"SELECT s.{', s.'.join(NAMES)} FROM session s "  # noqa: S608 - as below
+_TEXTS = ("id", "key", "service", "user", "state", "last_text")
+_JSON = ("profile", "devices", "participants")
+_COLUMNS = [
+    # As bytes, for a text that is no UTF-8 would cost all that is asked for with it.
+    f"CAST(s.{name} AS BLOB)" if name in {*_TEXTS, *_JSON} else f"s.{name}"
+    for name in NAMES
+]
+_SESSION = f"SELECT s.number, {', '.join(_COLUMNS)} FROM session s "  # noqa: S608 - as below
 # A column costs more than what is made of it: for each, sqlite3 lets other threads run
 # and locks the connection. What entries mostly share is therefore one, as JSON.
 _ENTRY = (
@@ -68,7 +77,8 @@ def distinct(column: str, table: str, condition: str) -> str:
 def find_session(db: sqlite3.Connection, column: str, value: str) -> Session:
     """Return the session with this value in a unique column.
 
-    Raises: SessionNotFoundError, also for text that no column could hold.
+    Raises: SessionNotFoundError, also for text that no column could hold;
+    SessionDamagedError.
     """
     try:
         row = db.execute(_SESSION + f"WHERE {column} = ?", (value,)).fetchone()
@@ -76,14 +86,26 @@ def find_session(db: sqlite3.Connection, column: str, value: str) -> Session:
         row = None
     if row is None:
         raise SessionNotFoundError("no such session")
-    return to_session(row)
+    return to_session(row[1:])
 
 
 def select_sessions(
     db: sqlite3.Connection, rest: str, *values: object
 ) -> list[Session]:
-    """Return the sessions `s` that the rest of the SELECT statement leaves."""
-    return [to_session(row) for row in db.execute(_SESSION + rest, values)]
+    """Return the sessions `s` that the rest of the SELECT statement leaves, without
+    those that are damaged."""
+    return [session for _, session in numbered_sessions(db, rest, *values) if session]
+
+
+def numbered_sessions(
+    db: sqlite3.Connection, rest: str, *values: object
+) -> Iterator[tuple[int, Session | None]]:
+    """Give the numbers of such sessions, each with None if it is damaged."""
+    for number, *row in db.execute(_SESSION + rest, values).fetchall():
+        session = None
+        with suppress(SessionDamagedError):
+            session = to_session(row)
+        yield number, session
 
 
 def insert_session(db: sqlite3.Connection, session: Session) -> int | None:
@@ -156,8 +178,18 @@ def _to_common(text: str) -> _Common:
     )
 
 
-def to_session(row: Row) -> Session:
+def to_session(row: Sequence[Any]) -> Session:
+    """Return the session of the columns.
+
+    Raises: SessionDamagedError, which is logged.
+    """
     values = dict(zip(NAMES, row, strict=True))
+    with legible(values["id"]):
+        return _to_session(values)
+
+
+def _to_session(values: dict[str, Any]) -> Session:
+    values |= {name: values[name].decode() for name in _TEXTS}
     values["state"] = STATES[values["state"]]
     values["comet"] = values["comet"] == 1
     values["profile"] = to_profile(values["profile"])

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 from cometd_chat.store import StoreError
@@ -295,6 +296,8 @@ def prepare(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     db = _connect(str(path))
+    # A text that is no UTF-8 would cost all that is done in its transaction.
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

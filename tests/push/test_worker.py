@@ -24,7 +24,6 @@ from cometd_chat.push import (
 )
 from cometd_chat.push import worker as module
 from cometd_chat.push.lanes import AT_ONCE, FAILING
-from cometd_chat.store import StoreError
 from tests.push.facts import at
 from tests.push.office import CONFIG, Office, office, says
 from tests.web.conftest import until
@@ -725,19 +724,19 @@ async def test_a_damaged_push_is_told_once_and_holds_up_no_other(
     assert await here.store.job_providers() == []
 
 
-async def test_a_damaged_chat_keeps_no_other_service_from_being_announced(
-    here: Office, tmp_path: Path
+async def test_a_damaged_chat_is_told_once_and_holds_up_no_other(
+    here: Office, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    here.configure(CONFIG + "[service.a-first]\n_client_timeout_notification = 0\n")
-    first, ann = await here.away("first", service="a-first")
-    good, eve = await here.away("good", user="e")
-    await says(ann, first, "two")
+    damaged, ann = await here.away("damaged")
+    good, eve = await here.away("good", user="lee")
+    await says(ann, damaged, "one")
     await says(eve, good, "two")
     with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
-        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (first.id,))
-    with pytest.raises(StoreError):
-        await here.announcer.announce()
-    assert await here.store.job_providers() == [MAIN]
+        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (damaged.id,))
+    for _ in range(3):
+        await here.wait(60)
+    assert here.sender.devices == ["good"]
+    assert caplog.messages == [f"chat {damaged.id} cannot be read, and is left out"]
 
 
 async def test_closing_waits_a_little_and_gives_up_what_hangs(

@@ -3,17 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
+from typing import Any
 
 import pytest
 
 from cometd_chat.config import loads
 from cometd_chat.model import Device, End, EntryKind, State
 from cometd_chat.store import (
+    DAMAGED,
     UNREADABLE,
     Change,
     Once,
+    SessionDamagedError,
     SessionNotFoundError,
     SharedStore,
     StoreError,
@@ -395,6 +398,121 @@ async def test_a_damaged_push_stands_in_nobodys_way(
     assert not await here._router.read(place, "EXISTS", key)
     await here.claim_jobs("apns", 1e9, 30.0)
     assert await here.job_providers() == []
+
+
+DAMAGE = [
+    ("profile", b"{"),
+    ("devices", b"{"),
+    ("takes", b"[]"),
+    ("last_text", b"\xff"),
+    ("seats", None),
+    ("service", None),
+    ("state", b"odd"),
+    ("acked", b"x"),
+    ("notable", None),
+    ("pushes", b""),
+]
+
+
+async def with_damage(store: RedisStore, field: str, text: bytes | None) -> str:
+    """Open two chats of one user, and damage the first; return its id."""
+    bad = f"chat-{field}-{text!r}-{store._keys.layout}"  # told once by a process
+    for name in (bad, "good"):
+        await opened(store, name, user="kim")
+        await store.mark_present(name, "phone", 50.0)
+        await store.append(name, [answered()])
+    place, key, write = partition_of(bad), store._keys.of(bad, "s"), store._router.write
+    await (
+        write(place, "HSET", key, field, text)
+        if text is not None
+        else write(place, "HDEL", key, field)
+    )
+    return bad
+
+
+async def twice(found: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    """Return what is found by two calls of which each may find one."""
+    return [one for _ in range(2) for one in await found()]
+
+
+@pytest.mark.parametrize(("field", "text"), DAMAGE)
+async def test_a_damaged_session_is_told_once_and_holds_up_nobody(
+    nodes: tuple[RedisStore, RedisStore],
+    field: str,
+    text: bytes | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here, _ = nodes
+    bad = await with_damage(here, field, text)
+    gone = await twice(lambda: here.expire_presence(100.0, 1))
+    assert [session.id for session in gone] == ["good"]
+    lists = [
+        await here.sessions([State.WAITING], [], 10),
+        await here.sessions([State.WAITING], ["sales"], 10),
+        await here.of_user("kim"),
+        await here.of_client("phone"),
+    ]
+    assert [[one.id for one in found] for found in lists] == [["good"]] * 4
+    assert await here.badge("good") == 1
+    (due,) = await twice(lambda: here.claim_due("sales", 100.0, 0.0, 30.0, 1))
+    assert await here.announce(due, 1, [push("good", device=phone("good"))])
+    (job,) = await here.claim_jobs("apns", 100.0, 30.0)
+    assert await here.finish_job(job, 100.0)
+    await here.acknowledge("good", 1)
+    place, base = partition_of(bad), here._keys.bases[partition_of(bad)]
+    await here._router.write(place, "ZADD", f"{base}badged", 0, bad)
+    facts = ("badged", 1, *(("acked", 9) if field != "acked" else ()))
+    await here._router.write(place, "HSET", here._keys.of(bad, "s"), *facts)
+    badges = await twice(lambda: here.claim_badges(200.0, 30.0, 1))
+    assert [one.session.id for one in badges] == ["good"]
+    assert caplog.messages == [DAMAGED % bad]
+
+
+@pytest.mark.parametrize("field", ["until", "unheard", "lease", "badge_lease"])
+async def test_a_damaged_time_of_one_session_holds_up_no_other(
+    nodes: tuple[RedisStore, RedisStore],
+    field: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here, _ = nodes
+    bad = await with_damage(here, field, b"soon")
+    gone = await twice(lambda: here.expire_presence(100.0, 1))
+    assert [session.id for session in gone] == ["good"]
+    place, base = partition_of(bad), here._keys.bases[partition_of(bad)]
+    await here._router.write(place, "ZADD", f"{base}now:sales", 0, bad)
+    due = await twice(lambda: here.claim_due("sales", 100.0, 0.0, 30.0, 1))
+    assert [one.session.id for one in due] == ["good"]
+    assert caplog.messages == [DAMAGED % bad]
+
+
+@pytest.mark.parametrize(("field", "text"), DAMAGE)
+async def test_a_damaged_session_itself_is_refused_until_it_is_purged(
+    nodes: tuple[RedisStore, RedisStore], field: str, text: bytes | None
+) -> None:
+    here, _ = nodes
+    bad = await with_damage(here, field, text)
+    for asked in (here.get(bad), here.find(f"key-{bad}")):
+        with pytest.raises(SessionDamagedError):
+            await asked
+    with pytest.raises(SessionDamagedError):
+        await here.append(bad, [], transition=End())
+    with pytest.raises(SessionDamagedError):
+        await here.deregister_device(bad, None)
+    assert await here.read(bad, 0)
+    await opened(here, "other", user="lee")
+    await here.register_device("other", phone(bad), 5.0)
+    assert (await here.get("other")).devices[-1].id == phone(bad).id
+    await here.register_device("other", phone("dead"), 5.0)
+    assert await here.forget_device("ios", phone("dead").id, None) == 1
+    await here.append("good", [said(at=20.0)], transition=End())
+    place, base = partition_of(bad), here._keys.bases[partition_of(bad)]
+    await here._router.write(place, "ZADD", f"{base}over", 20, bad)
+    assert await here.purge(0.0, 1000.0) == 2
+    for kind in ("s", "e", "n", "o", "r", "j"):
+        assert not await here._router.read(place, "EXISTS", here._keys.of(bad, kind))
+    for index in ("present", "over", "now:sales", "after:sales", "in:waiting"):
+        rank = await here._router.read(place, "ZSCORE", f"{base}{index}", bad)
+        assert rank is None or (field, index[:3]) == ("service", "aft")
 
 
 async def test_of_many_devices_the_newest_takings_are_remembered(

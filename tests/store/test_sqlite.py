@@ -18,11 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.model import Device, End
+from cometd_chat.model import Device, End, State
 from cometd_chat.store import (
+    DAMAGED,
     UNREADABLE,
     Change,
     Once,
+    SessionDamagedError,
     SessionNotFoundError,
     StoreError,
     StoreUnavailableError,
@@ -32,7 +34,7 @@ from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
 from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, PARTED, SERVICES
 from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
-from tests.store.facts import answered, asks, new, opened, push, said
+from tests.store.facts import answered, asks, new, opened, phone, push, said
 
 SEARCHES = re.compile(r"SEARCH .*(INDEX|INTEGER PRIMARY KEY) ")
 ROOT = Path(__file__).parents[2]
@@ -776,6 +778,111 @@ async def test_a_damaged_push_is_dropped_and_the_others_are_lent(
     assert [j.id for j in await store.claim_jobs("apns", 200.0, 30.0, 2)] == ["late"]
     assert caplog.messages == [UNREADABLE % ("s", "apns")]
     assert await store.cancel_jobs("s") == 2
+
+
+# --- damaged sessions ------------------------------------------------------------
+
+DAMAGE = [
+    "profile = '{'",
+    "profile = '[]'",
+    "devices = '{'",
+    "participants = '[{}]'",
+    "last_text = CAST(x'ff' AS TEXT)",
+    "user = 'kim' || CAST(x'ff' AS TEXT)",
+]
+
+
+async def damaged(path: Path, store: SqliteStore, damage: str) -> str:
+    """Open two chats of one user, and damage the row of the first; return its id."""
+    bad = f"chat with {damage}"  # told once by a process: each test has its own
+    for name in (bad, "good"):
+        await opened(store, name, user="kim")
+        await store.mark_present(name, "phone", 50.0)
+        await store.append(name, [answered()])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE session SET {damage} WHERE id = ?", (bad,))  # noqa: S608 - of the test
+    return bad
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_damaged_session_is_told_once_and_holds_up_nobody(
+    path: Path, store: SqliteStore, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = await damaged(path, store, damage)
+    gone = await store.expire_presence(100.0)
+    assert [session.id for session in gone] == ["good"]
+    lists = [
+        await store.sessions([State.WAITING], [], 10),
+        await store.sessions([State.WAITING], ["sales"], 10),
+        await store.of_user("kim"),
+        await store.of_client("phone"),
+    ]
+    assert [[one.id for one in found] for found in lists] == [["good"]] * 4
+    assert await store.badge("good") >= 1
+    for service in await store.unheard_services():
+        due = [await store.claim_due(service, 100.0, 0.0, 30.0, 1) for _ in range(2)]
+        (one,) = [one for lent in due for one in lent]
+    assert await store.announce(one, 1, [push("good")])
+    (job,) = await store.claim_jobs("apns", 100.0, 30.0)
+    assert await store.finish_job(job, 100.0)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE session SET badged = 1, acked = last")
+    badges = [await store.claim_badges(200.0, 30.0, 1) for _ in range(2)]
+    assert [one.session.id for lent in badges for one in lent] == ["good"]
+    assert caplog.messages == [DAMAGED % bad]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_damaged_session_itself_is_refused_until_it_is_purged(
+    path: Path, store: SqliteStore, damage: str
+) -> None:
+    bad = await damaged(path, store, damage)
+    for asked in (store.get(bad), store.find(f"key-{bad}")):
+        with pytest.raises(SessionDamagedError):
+            await asked
+    with pytest.raises(SessionDamagedError):
+        await store.append(bad, [], transition=End())
+    assert await store.read(bad, 0)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE session SET state = 'ended', ended_at = 20")
+    assert await store.purge(0.0, 1000.0) == 2
+
+
+async def test_a_damaged_session_loses_the_device_that_another_user_has(
+    path: Path, store: SqliteStore
+) -> None:
+    bad = await damaged(path, store, "devices = '[{'")
+    await store.register_device("good", phone("x"), 5.0)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE session SET devices = '[{' WHERE id = 'good'")
+    for name in (bad, "good"):
+        with pytest.raises(SessionDamagedError):
+            await store.register_device(name, phone(), 5.0)
+        with pytest.raises(SessionDamagedError):
+            await store.deregister_device(name, None)
+    await opened(store, "other", user="lee")
+    await store.register_device("other", phone(bad), 5.0)
+    assert (await store.get("other")).devices[-1].id == phone(bad).id
+    assert (await store.get(bad)).devices == ()
+    assert await store.forget_device("ios", phone("x").id, 5.0) == 1
+    assert (await store.get("good")).devices == ()
+
+
+async def test_a_state_that_nobody_knows_costs_its_own_session_only(
+    path: Path, store: SqliteStore, gate: Gate
+) -> None:
+    bad = await damaged(path, store, "state = CAST(x'ff' AS TEXT)")
+    held = store._writer.submit(gate)
+    await gate.is_entered()
+    appended = [
+        asyncio.ensure_future(store.append(name, [said()])) for name in (bad, "good")
+    ]
+    await asyncio.sleep(0)
+    gate.free.set()
+    await held
+    refused, stored = await asyncio.gather(*appended, return_exceptions=True)
+    assert isinstance(refused, SessionDamagedError)
+    assert not isinstance(stored, BaseException)
 
 
 OLD_NAMES = """

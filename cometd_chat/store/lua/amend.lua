@@ -5,6 +5,7 @@ return once(function()
   local version = call('HGET', session, 'version')
   if not version then return {'none'} end
   if version ~= change.version then return {'again'} end
+  if damaged() then return {'damaged'} end
   apply(change)
   if type(change.devices) ~= 'table' then return {'ok', '0'} end
   rank()

@@ -100,6 +100,29 @@ local function rank()
   put(base .. 'badged', f[9] == '1' and tonumber(f[10]) >= tonumber(f[11]) and f[12], sid)
 end
 
+local TIMES = {'absent_since', 'until', 'unheard'} -- or ''
+local NUMBERS = {'last', 'acked', 'announced', 'notable', 'pushes', 'lease', 'badge_lease'}
+
+-- Tell whether something is missing, or is no number, without which the session cannot
+-- be put anywhere: a script would fail in the middle, for this session and all after it.
+local function damaged()
+  local service, state = unpack(call('HMGET', session, 'service', 'state'))
+  if not service or not (is_open(state) or state == 'new' or state == 'ended') then return true end
+  for _, value in ipairs(call('HMGET', session, unpack(TIMES))) do
+    if value ~= '' and not tonumber(value) then return true end
+  end
+  for _, value in ipairs(call('HMGET', session, unpack(NUMBERS))) do
+    if not tonumber(value) then return true end
+  end
+  return false
+end
+
+-- Take such a session, or the name of none, from where it is found first for ever.
+local function set_aside(...)
+  for _, index in ipairs({...}) do call('ZREM', base .. index, sid) end
+  return {call('EXISTS', session) == 1 and 'damaged' or 'none'}
+end
+
 -- Bring `unheard` up to date: while the customer is absent, the time of the first
 -- notable entry that he neither acknowledged nor was told of, but not before his
 -- absence began; otherwise ''.
