@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 CUSTOMER = 1
 """Participant number of the customer in every session."""
@@ -27,6 +27,9 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Types of devices that GMS knows by several names, which mean one service with one
 kind of token."""
+
+BROWSER = "webpush"
+"""Type of devices whose id is a browser's subscription."""
 
 _TYPES = {also: name for name, others in ALSO_CALLED.items() for also in others}
 
@@ -125,7 +128,7 @@ class Participant:
 class Device:
     """Where the customer's pushes go (GMS parameters `push_notification_*`).
 
-    `type` and `id` together name it; the type is one of `canonical_type`.
+    `type` and `name` together name it; the type is one of `canonical_type`.
     `registered_at` is wall time in seconds. A device that is `muted` rings for nothing,
     and between the hours of `quiet` (such as "22:00-07:00", in the IANA time zone
     `zone`) it waits.
@@ -146,10 +149,43 @@ class Device:
         # that calls its type otherwise after an update is still on the same phone.
         object.__setattr__(self, "type", canonical_type(self.type))
 
+    @property
+    def name(self) -> str:
+        """What the id names; see `device_name`."""
+        return device_name(self.type, self.id)
+
 
 def canonical_type(name: str) -> str:
     """Return the one name of a type of devices that may have several."""
     return _TYPES.get(name, name)
+
+
+def device_name(device_type: str, device_id: str) -> str:
+    """Return what names a device of this type: the id, but for a browser the endpoint.
+
+    A subscription is JSON, which may be spelled in many ways, with further members.
+    """
+    if device_type != BROWSER:
+        return device_id
+    return endpoint_of(device_id) or device_id
+
+
+class _Subscription(Struct):
+    endpoint: str
+
+
+_to_subscription = json.Decoder(_Subscription).decode
+
+
+def endpoint_of(subscription: str) -> str:
+    """Return the endpoint of a browser's subscription; empty if there is none.
+
+    It is what identifies the subscription (W3C Push API, "push endpoint").
+    """
+    try:
+        return _to_subscription(subscription).endpoint
+    except (ValueError, RecursionError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

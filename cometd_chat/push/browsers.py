@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import msgspec
+from cometd_chat.model import endpoint_of
 
 SERVICES = (
     "*.googleapis.com",
@@ -14,21 +14,14 @@ SERVICES = (
 """Hosts of the browsers' push services; others have to be listed by the admin."""
 
 
-class _Subscription(msgspec.Struct):
-    endpoint: str
-
-
-_decode = msgspec.json.Decoder(_Subscription).decode
-
-
 def service_of(subscription: str, further: Sequence[str]) -> str:
     """Return which of `SERVICES` and the `further` hosts it is; empty if it is none.
 
     Few, whatever customers invent: each service has a queue of its own.
     """
     try:
-        host = urlsplit(_decode(subscription).endpoint).hostname or ""
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        host = urlsplit(endpoint_of(subscription)).hostname or ""
+    except ValueError:
         return ""
     return next((name for name in (*SERVICES, *further) if _is(host, name)), "")
 

@@ -63,7 +63,7 @@ class Lane:
             case Delivered():
                 self._doubtful.append(False)
                 if len(jobs) == 1:  # or more may have gathered than was lent at once
-                    self._held.pop(jobs[0].device.id, None)
+                    self._held.pop(jobs[0].device.name, None)
             case DeadDevice(doubtful=True):
                 self._doubt(jobs[-1])
             case DeadDevice():
@@ -91,7 +91,7 @@ class Lane:
         again, a provider as long as the service said, for many pushes wait with it."""
         match retry.scope:
             case Scope.DEVICE:
-                self._hold(job.device.id, until)
+                self._hold(job.device.name, until)
             case Scope.PROVIDER:
                 closed_until = now + (retry.after or 0.0)
                 self.closed_until = max(self.closed_until, closed_until)
@@ -107,9 +107,9 @@ class Lane:
         self._complained_until = self._complained_until if told else until
         return not told
 
-    def held_until(self, device_id: str) -> float:
+    def held_until(self, device_name: str) -> float:
         """Return when something may be sent to this device."""
-        return self._held.get(device_id, 0.0)
+        return self._held.get(device_name, 0.0)
 
     def batches(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """Return the jobs by what is sent as one push: each alone, but those of a chat
@@ -119,7 +119,7 @@ class Lane:
         """
         found: dict[tuple[str, ...], list[Job]] = {}
         for job in jobs:
-            device = job.device.id
+            device = job.device.name
             gathers = device in self._held
             name = (job.session_id, device) if gathers else (job.id,)
             found.setdefault(name, []).append(job)
@@ -133,9 +133,9 @@ class Lane:
         if len(self._doubted) > MOST_DOUBTED:
             del self._doubted[next(iter(self._doubted))]
 
-    def _hold(self, device_id: str, until: float) -> None:
-        self._held.pop(device_id, None)  # so that the first is the one told so earliest
-        self._held[device_id] = until
+    def _hold(self, device_name: str, until: float) -> None:
+        self._held.pop(device_name, None)  # so that the first is the one told so earliest
+        self._held[device_name] = until
         if len(self._held) > MOST_HELD:
             del self._held[next(iter(self._held))]
 

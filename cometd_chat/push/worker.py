@@ -181,7 +181,7 @@ class PushWorker:
         jobs = [job for job, _ in read]
         now, device = self._clock.time(), jobs[-1].device
         until = quiet_until(device.quiet, device.zone, now)
-        if (until := max(until, lane.held_until(device.id))) > now:
+        if (until := max(until, lane.held_until(device.name))) > now:
             await self._retry(jobs, until)
             return
         notification = told_together([told for _, told in read])
@@ -295,8 +295,8 @@ def _renewed(job: Job, session: Session | BaseException) -> Job | None:
     any more; as it is, if that cannot be told."""
     if not isinstance(session, Session):
         return None if isinstance(session, SessionNotFoundError) else job
-    name = (job.device.type, job.device.id)
-    device = next((d for d in session.devices if (d.type, d.id) == name), None)
+    name = (job.device.type, job.device.name)
+    device = next((d for d in session.devices if (d.type, d.name) == name), None)
     if device is None or not (job.silent or _rings(session, device, job.position)):
         return None
     return replace(job, device=device)

@@ -96,12 +96,12 @@ def from_device(device: Device) -> str:
 
 
 def to_devices(text: str | bytes) -> tuple[Device, ...]:
-    """Return the devices; of two that an earlier revision told apart by names of one
-    type, the later."""
+    """Return the devices; of two that an earlier revision told apart, though one name
+    means them, the later."""
     known: dict[tuple[str, str], Device] = {}
     for device in _to_devices(text) if text else ():
-        known.pop((device.type, device.id), None)
-        known[device.type, device.id] = device
+        known.pop((device.type, device.name), None)
+        known[device.type, device.name] = device
     return tuple(known.values())
 
 

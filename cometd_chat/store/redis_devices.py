@@ -24,7 +24,7 @@ A crash between the steps, or a newest entry that a failover lost, harms nobody:
 * After 2: nobody has it. The customer, who got no answer, registers again.
 * A record that is lost is made again for the first session with the device that has
   a job. As long as there is one, it is never overruled. One of an earlier revision,
-  under another name of the device's type, counts as lost.
+  under another name of the device or its type, counts as lost.
 
 A job that was handed out before step 1 is on its way, as with any store.
 
@@ -35,11 +35,11 @@ session gets its devices first, since nothing can be sent for what nobody knows.
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from cometd_chat.model import Device, Session
+from cometd_chat.model import Device, Session, device_name
 from cometd_chat.store import SessionDamagedError, SessionNotFoundError
 from cometd_chat.store.codec import to_json
 from cometd_chat.store.redis_keys import partition_of
-from cometd_chat.store.redis_rows import Row, carried, device_name, type_names
+from cometd_chat.store.redis_rows import Row, carried, full_name, stored_names
 from cometd_chat.store.redis_scripts import Scripts
 from cometd_chat.store.redis_sessions import Sessions, change
 from cometd_chat.store.transitions import with_device
@@ -72,17 +72,22 @@ class Devices:
     async def deregister(self, session_id: str, device_id: str | None) -> int:
         """`Store.deregister_device`."""
 
-        return await self._take_off(session_id, lambda d: device_id in {None, d.id})
+        def gone(device: Device) -> bool:
+            return device_id is None or device.name == device_name(
+                device.type, device_id
+            )
+
+        return await self._take_off(session_id, gone)
 
     async def forget(
         self, device_type: str, device_id: str, since: float | None
     ) -> int:
         """`Store.forget_device`."""
-        name = device_name(device_type, device_id)
+        name = full_name(device_type, device_id)
 
         def dead(device: Device) -> bool:
             late = since is not None and device.registered_at > since
-            return device_name(device.type, device.id) == name and not late
+            return full_name(device.type, device.id) == name and not late
 
         gone = 0
         for session_id in await self._holders(name):
@@ -108,7 +113,7 @@ class Devices:
         """
         taking, losers = {}, dict[str, dict[str, int]]()
         for device in devices:
-            name = device_name(device.type, device.id)
+            name = full_name(device.type, device.id)
             _, number, former = await self._scripts.run_at(
                 "take_device", partition_of(name), session.id, name, _owner(session), ""
             )
@@ -121,7 +126,7 @@ class Devices:
 
     async def holds(self, session_id: str, device: Device) -> bool:
         """Tell whether the session has the device; if not, it loses it."""
-        name = device_name(device.type, device.id)
+        name = full_name(device.type, device.id)
         partition = partition_of(name)
         record = self._scripts.keys.of(name, "device")
         read = self._scripts.router.read
@@ -154,7 +159,7 @@ class Devices:
                 n: number for n, number in lost.items() if not _knows(row, n, number)
             }
             devices = row.session.devices
-            stay = tuple(d for d in devices if device_name(d.type, d.id) not in news)
+            stay = tuple(d for d in devices if full_name(d.type, d.id) not in news)
             if stay == devices:
                 return change(row, _heard(row, news)) if news else None
             return _equipped(row, stay, news)
@@ -205,7 +210,7 @@ def equipped_fields(
 
 
 def _all_names(devices: Iterable[Device]) -> list[str]:
-    return [device_name(t, device.id) for device in devices for t in type_names(device)]
+    return [f"{kind}\0{name}" for one in devices for kind, name in stored_names(one)]
 
 
 def _owner(session: Session) -> str:

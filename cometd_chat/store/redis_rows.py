@@ -19,6 +19,7 @@ from cometd_chat.model import (
     Role,
     SentPush,
     Session,
+    device_name,
 )
 from cometd_chat.store.codec import (
     NAMES,
@@ -231,7 +232,7 @@ def from_jobs(jobs: Iterable[NewJob]) -> list[Word]:
             job.expires_at,
             job.silent,
         )
-        words += [job.id, job.provider, job.device.type, job.device.id]
+        words += [job.id, job.provider, job.device.type, job.device.name]
         words += [_text(job.silent), repr(job.not_before), repr(job.expires_at)]
         words.append(to_json(body))
     return words
@@ -278,15 +279,17 @@ def to_sent(flat: Sequence[bytes]) -> list[SentPush]:
     return sorted(found, key=lambda one: (one.sent_at, one.id))
 
 
-def device_name(device_type: str, device_id: str) -> str:
+def full_name(device_type: str, device_id: str) -> str:
     """Return what names a device everywhere."""
-    return f"{device_type}\0{device_id}"
+    return f"{device_type}\0{device_name(device_type, device_id)}"
 
 
-def type_names(device: Device) -> tuple[str, ...]:
-    """Return its type, and what earlier revisions, which told them apart, may have
-    stored instead."""
-    return (device.type, *ALSO_CALLED.get(device.type, ()))
+def stored_names(device: Device) -> list[tuple[str, str]]:
+    """Return its type and name, and what earlier revisions, which told them apart, may
+    have stored instead."""
+    types = (device.type, *ALSO_CALLED.get(device.type, ()))
+    names = dict.fromkeys((device.name, device.id))
+    return [(kind, name) for kind in types for name in names]
 
 
 def _text(value: object) -> str:

@@ -23,7 +23,7 @@ from cometd_chat.store import (
 from cometd_chat.store.codec import damaged, to_json
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_news import News
-from cometd_chat.store.redis_rows import Row, new_row, to_row, type_names
+from cometd_chat.store.redis_rows import Row, new_row, stored_names, to_row
 from cometd_chat.store.redis_scripts import Scripts
 
 TRIES = 64
@@ -63,9 +63,9 @@ def change(
     named = None
     if devices is not None:
         named = [
-            (name, one.id, str(int(one.muted)))
+            (*name, str(int(one.muted)))
             for one in devices
-            for name in type_names(one)
+            for name in stored_names(one)
         ]
     return to_json(
         {

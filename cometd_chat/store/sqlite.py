@@ -27,6 +27,7 @@ from cometd_chat.model import (
     Session,
     State,
     Transition,
+    device_name,
 )
 from cometd_chat.store import (
     DEFAULT_LIMITS,
@@ -332,7 +333,7 @@ class SqliteStore:
     async def forget_device(
         self, device_type: str, device_id: str, since: float | None
     ) -> int:
-        name = (device_type, device_id)
+        name = (device_type, device_name(device_type, device_id))
         return await self._writer.submit(partial(forget, name, since))
 
     async def badge(self, session_id: str) -> int:

@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 
-from cometd_chat.model import Device, Session
+from cometd_chat.model import Device, Session, device_name
 from cometd_chat.store import Change, SessionDamagedError, SessionNotFoundError
 from cometd_chat.store.codec import from_devices, legible, to_devices
 from cometd_chat.store.transitions import with_device, without_device
@@ -91,7 +91,11 @@ def deregister(
     number, _, devices = row
     with legible(session_id):
         before = to_devices(devices)
-    stay = tuple(d for d in before if device_id is not None and d.id != device_id)
+    stay = tuple(
+        d
+        for d in before
+        if device_id is not None and d.name != device_name(d.type, device_id)
+    )
     if stay == before:
         return 0
     equip(db, number, stay)
@@ -105,7 +109,7 @@ def forget(
     db: sqlite3.Connection,
     news: list[Change],
 ) -> int:
-    """`Store.forget_device`; `name` is its type and its id."""
+    """`Store.forget_device`; `name` is its type and its name."""
     losers = []
     for number, session_id, devices in db.execute(HOLDERS, name).fetchall():
         before = _legible_of(session_id, devices)
@@ -120,7 +124,7 @@ def forget(
 
 def _take(db: sqlite3.Connection, number: int, user: str, device: Device) -> list[str]:
     """Take the device from all others than this user; return who they were."""
-    name = (device.type, device.id)
+    name = (device.type, device.name)
     losers = db.execute(OTHERS, (*name, number, user)).fetchall()
     for other, session_id, devices in losers:
         equip(db, other, without_device(_legible_of(session_id, devices), *name))
@@ -144,5 +148,5 @@ def equip(db: sqlite3.Connection, number: int, devices: tuple[Device, ...]) -> N
     reachable = any(not device.muted for device in devices)
     db.execute(_CARRY, (from_devices(devices), reachable, number))
     db.execute(_UNLIST, (number,))
-    db.executemany(_LIST, [(number, d.type, d.id, d.muted) for d in devices])
+    db.executemany(_LIST, [(number, d.type, d.name, d.muted) for d in devices])
     db.execute(_CALL_OFF, (number,))

@@ -229,7 +229,7 @@ def _values(session: int, job: NewJob) -> Row:
         session,
         from_device(job.device),
         job.device.type,
-        job.device.id,
+        job.device.name,
         job.provider,
         job.position,
         job.content,

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,64 @@ CACHE_KIB = 32 * 1024
 """Kibibytes of pages kept for reading: entries of a chat lie on many of them."""
 
 WAL_LIMIT = 64 * 1024 * 1024
+
+
+def _as_one(kind: str, kinds: str, name: Callable[[str], str]) -> tuple[str, ...]:
+    """Return the steps after which devices of these kinds are of one kind, and those
+    of one name are one device. `name` makes SQL for it of that for an id."""
+    # Our own texts, so that nothing can be injected.
+    return (
+        # Of several users who brought the same device, the last one has it.
+        f"""
+        CREATE TEMP TABLE lost AS
+        WITH held AS (
+          SELECT s.number AS session, s.user, d.key AS place,
+            {name("(d.value ->> 'id')")} AS name, d.value ->> 'registered_at' AS at
+          FROM session s JOIN json_each(iif(json_valid(s.devices), s.devices, '[]')) d
+          WHERE d.value ->> 'type' IN {kinds}
+        )
+        SELECT mine.session, mine.place FROM held mine JOIN held theirs USING (name)
+        WHERE theirs.session <> mine.session
+          AND (theirs.user <> mine.user OR mine.user = '')
+          AND (theirs.at, theirs.session) > (mine.at, mine.session)
+        """,  # noqa: S608
+        """
+        UPDATE session SET devices = (
+          SELECT json_group_array(json(d.value)) FROM json_each(devices) d
+          WHERE d.key NOT IN (SELECT place FROM lost WHERE session = number)
+        ) WHERE number IN (SELECT session FROM lost)
+        """,
+        "DROP TABLE lost",
+        f"DELETE FROM device WHERE type IN {kinds}",  # noqa: S608
+        f"""
+        INSERT OR REPLACE INTO device
+        SELECT number, '{kind}', {name("(d.value ->> 'id')")},
+          coalesce(d.value ->> 'muted', 0)
+        FROM session JOIN json_each(iif(json_valid(devices), devices, '[]')) d
+        WHERE d.value ->> 'type' IN {kinds} ORDER BY number, d.key
+        """,  # noqa: S608
+        """
+        UPDATE session SET reachable =
+          EXISTS (SELECT 1 FROM device WHERE session = number AND NOT muted)
+        WHERE reachable
+        """,
+        f"""
+        UPDATE job SET type = '{kind}', device_id = {name("device_id")}
+        WHERE type IN {kinds}
+        """,  # noqa: S608
+        f"""
+        DELETE FROM job WHERE type = '{kind}' AND NOT EXISTS (
+          SELECT 1 FROM device d WHERE d.session = job.session AND d.type = job.type
+          AND d.id = job.device_id AND (job.silent OR NOT d.muted))
+        """,  # noqa: S608
+    )
+
+
+def _endpoint(device_id: str) -> str:
+    """Return `model.device_name` of browsers as SQL."""
+    found = f"iif(json_valid({device_id}), {device_id} ->> '$.endpoint', NULL)"
+    return f"coalesce(nullif({found}, ''), {device_id})"
+
 
 # What an append costs is mostly the number of pages that it dirties: each is copied
 # and summed into the log. Therefore:
@@ -206,47 +265,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     # One type for what FCM serves: a phone was as many devices as its type has names.
-    (
-        # Of several users who brought the same phone, the last one has it.
-        """
-        CREATE TEMP TABLE lost AS
-        WITH held AS (
-          SELECT s.number AS session, s.user, d.key AS place, d.value ->> 'id' AS id,
-            d.value ->> 'registered_at' AS at
-          FROM session s JOIN json_each(iif(json_valid(s.devices), s.devices, '[]')) d
-          WHERE d.value ->> 'type' IN ('fcm', 'gcm', 'android')
-        )
-        SELECT mine.session, mine.place FROM held mine JOIN held theirs USING (id)
-        WHERE theirs.session <> mine.session
-          AND (theirs.user <> mine.user OR mine.user = '')
-          AND (theirs.at, theirs.session) > (mine.at, mine.session)
-        """,
-        """
-        UPDATE session SET devices = (
-          SELECT json_group_array(json(d.value)) FROM json_each(devices) d
-          WHERE d.key NOT IN (SELECT place FROM lost WHERE session = number)
-        ) WHERE number IN (SELECT session FROM lost)
-        """,
-        "DROP TABLE lost",
-        "DELETE FROM device WHERE type IN ('fcm', 'gcm', 'android')",
-        """
-        INSERT OR REPLACE INTO device
-        SELECT number, 'fcm', d.value ->> 'id', coalesce(d.value ->> 'muted', 0)
-        FROM session JOIN json_each(iif(json_valid(devices), devices, '[]')) d
-        WHERE d.value ->> 'type' IN ('fcm', 'gcm', 'android') ORDER BY number, d.key
-        """,
-        """
-        UPDATE session SET reachable =
-          EXISTS (SELECT 1 FROM device WHERE session = number AND NOT muted)
-        WHERE reachable
-        """,
-        "UPDATE job SET type = 'fcm' WHERE type IN ('gcm', 'android')",
-        """
-        DELETE FROM job WHERE type = 'fcm' AND NOT EXISTS (
-          SELECT 1 FROM device d WHERE d.session = job.session AND d.type = job.type
-          AND d.id = job.device_id AND (job.silent OR NOT d.muted))
-        """,
-    ),
+    _as_one("fcm", "('fcm', 'gcm', 'android')", lambda device_id: device_id),
+    # One name for a browser: it was as many devices as its subscription has spellings.
+    _as_one("webpush", "('webpush')", _endpoint),
 )
 
 # An entry and what it changes, as one statement of `sqlite_append.py`: each statement

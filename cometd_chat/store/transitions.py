@@ -76,15 +76,15 @@ def with_device(
     devices: tuple[Device, ...], device: Device, at: float
 ) -> tuple[Device, ...]:
     """Return the devices after this one was registered at `at`: it is the newest."""
-    others = without_device(devices, device.type, device.id)
+    others = without_device(devices, device.type, device.name)
     return (*others, replace(device, registered_at=at))
 
 
 def without_device(
-    devices: tuple[Device, ...], device_type: str, device_id: str
+    devices: tuple[Device, ...], device_type: str, name: str
 ) -> tuple[Device, ...]:
     """Return the devices but the one of this name, if it is among them."""
-    return tuple(d for d in devices if (d.type, d.id) != (device_type, device_id))
+    return tuple(d for d in devices if (d.type, d.name) != (device_type, name))
 
 
 def _opened(session: Session, wish: Open, at: float) -> Session:

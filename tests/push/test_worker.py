@@ -26,6 +26,7 @@ from cometd_chat.push import worker as module
 from cometd_chat.push.lanes import AT_ONCE, FAILING
 from tests.push.facts import at
 from tests.push.office import CONFIG, Office, office, says
+from tests.store.facts import spellings
 from tests.web.conftest import until
 
 MAIN, OTHER = "customhttp:main", "customhttp:other"
@@ -810,6 +811,21 @@ async def test_who_ends_a_chat_is_pushed_nothing_of_what_he_left_unread(
     await here.wait(200)
     assert (await here.store.get(session.id)).devices == ()
     assert here.sender.sent == []
+
+
+async def test_one_subscription_gets_one_push_however_it_is_spelled(
+    here: Office,
+) -> None:
+    here.configure(CONFIG.replace("comet,", "comet, webpush,"))
+    session, ann = await here.away("hook")
+    first, second, third = spellings("a")
+    for device in (first, second):
+        await here.gives(session, device)
+    await says(ann, session, "one")
+    await here.announcer.announce()
+    await here.gives(session, third)
+    await here.wait()
+    assert sorted(here.sender.devices) == ["hook", third.id]
 
 
 async def test_each_device_gets_the_push_but_the_one_that_is_muted(

@@ -34,6 +34,20 @@ def phone(name: str = "s", **facts: object) -> Device:
 DEVICE = phone()
 
 
+def spellings(name: str) -> list[Device]:
+    """One browser, as three subscriptions that differ in all but the endpoint."""
+    endpoint = f"https://push.example.com/{name}"
+    escaped = endpoint.replace("/", "\\/")
+    return [
+        Device(id=text, type="webpush")
+        for text in (
+            f'{{"endpoint":"{endpoint}","keys":{{"p256dh":"BA","auth":"x"}}}}',
+            f'{{"expirationTime": null, "endpoint": "{endpoint}", "keys": {{}}}}',
+            f'{{"keys":{{"auth":"y"}},"endpoint":"{escaped}"}}',
+        )
+    ]
+
+
 def new(name: str = "s", **facts: object) -> Session:
     known: dict[str, object] = {"service": "sales", "created_at": 1.0, **facts}
     return Session(id=name, key=f"key-{name}", **known)  # type: ignore[arg-type]  # facts of a test

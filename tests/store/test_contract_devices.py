@@ -6,7 +6,16 @@ import pytest
 
 from cometd_chat.model import Device, End
 from cometd_chat.store import Change, SessionNotFoundError, Store
-from tests.store.facts import answered, asks, new, opened, phone, push, said
+from tests.store.facts import (
+    answered,
+    asks,
+    new,
+    opened,
+    phone,
+    push,
+    said,
+    spellings,
+)
 
 LEASE = 30.0
 
@@ -97,6 +106,38 @@ async def test_one_token_is_one_device_by_whatever_name_of_its_type(
     assert await devices(store) == [B.id]
     assert await queued(store) == both("s", B)
     assert await store.forget_device("fcm", token.id, None) == 1
+
+
+async def test_one_subscription_is_one_device_however_it_is_spelled(
+    store: Store,
+) -> None:
+    first, second, third = spellings("a")
+    await announced(store, "s", first, B)
+    await store.register_device("s", second, 20.0)
+    assert await devices(store) == [B.id, second.id]
+    assert await queued(store) == both("s", first) + both("s", B)
+    await store.register_device("s", replace(third, muted=True), 30.0)
+    assert await queued(store) == [*both("s", first)[1:], *both("s", B)]
+    await chat(store, "other", "", first)
+    assert await devices(store) == [B.id]
+    assert await queued(store) == both("s", B)
+    assert await store.deregister_device("other", third.id) == 1
+    await chat(store, "another", "", *spellings("a"), *spellings("b"))
+    assert len(await devices(store, "another")) == 2
+    assert await store.forget_device("webpush", second.id, 0.5) == 0
+    assert await store.forget_device("webpush", second.id, None) == 1
+    assert await devices(store, "another") == [spellings("b")[2].id]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"endpoint":1}', '{"endpoint":""}'])
+async def test_what_is_no_subscription_is_named_by_its_id(
+    store: Store, text: str
+) -> None:
+    one, other = (Device(id=text + more, type="webpush") for more in ("", " "))
+    await chat(store, "s", "", one, other)
+    await store.register_device("s", one, 2.0)
+    assert await devices(store) == [other.id, one.id]
+    assert await store.deregister_device("s", other.id) == 1
 
 
 async def test_a_chat_that_is_asked_for_registers_its_device(store: Store) -> None:

@@ -1,9 +1,11 @@
 """What several nodes on one Redis can rely on, and what they need not fear."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -54,6 +56,7 @@ from tests.store.facts import (
     phone,
     push,
     said,
+    spellings,
 )
 from tests.store.proxy import Proxy, proxied
 from tests.store.redis_server import LOGIN
@@ -326,6 +329,40 @@ async def test_who_ends_his_chat_leaves_no_record_of_his_device(
     name = f"{DEVICE.type}\0{DEVICE.id}"
     record = here._keys.of(name, "device")
     assert not await here._router.read(partition_of(name), "EXISTS", record)
+
+
+async def test_a_browser_of_an_earlier_revision_is_pushed_and_replaced(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    """It named a browser by its subscription, however that was spelled."""
+    here, _ = nodes
+    first, second, third = spellings("a")
+    await opened(here)
+    await here.deregister_device("s", None)
+    await here.register_device("s", first, 1.0)
+    await here.mark_absent("s", "phone", 100.0)
+    await here.append("s", [answered(at=100.0)])
+    (due,) = await here.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await here.announce(due, 1, [push(device=first)])
+    write, read, keys = here._router.write, here._router.read, here._keys
+    place, key = partition_of("s"), keys.of("s", "j")
+    job = json.loads(await read(place, "HGET", key, "j"))
+    assert first.name in job
+    job = [first.id if fact == first.name else fact for fact in job]
+    await write(place, "HSET", key, "j", json.dumps(job))
+    name = f"webpush\0{first.name}"
+    await write(partition_of(name), "DEL", keys.of(name, "device"))
+    assert [job.device.id for job in await here.claim_jobs("apns", 200.0, 0.0)] == [
+        first.id
+    ]
+    await here.register_device("s", replace(first, language="fr"), 5.0)
+    assert len(await here.claim_jobs("apns", 200.0, 0.0)) == 1
+    await here.register_device("s", second, 5.0)
+    assert [device.id for device in (await here.get("s")).devices] == [second.id]
+    await opened(here, "t", user="lee")
+    await here.register_device("t", third, 6.0)
+    assert (await here.get("s")).devices == ()
+    assert await here.claim_jobs("apns", 200.0, 0.0) == []
 
 
 async def test_it_is_taken_from_its_former_user(

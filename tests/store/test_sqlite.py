@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,16 @@ from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
 from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, PARTED, SERVICES
 from cometd_chat.store.sqlite_schema import MIGRATIONS, NewerSchemaError
-from tests.store.facts import answered, asks, new, opened, phone, push, said
+from tests.store.facts import (
+    answered,
+    asks,
+    new,
+    opened,
+    phone,
+    push,
+    said,
+    spellings,
+)
 
 SEARCHES = re.compile(r"SEARCH .*(INDEX|INTEGER PRIMARY KEY) ")
 ROOT = Path(__file__).parents[2]
@@ -966,6 +976,59 @@ async def test_a_row_that_cannot_be_read_stops_no_conversion(path: Path) -> None
         db.execute("UPDATE session SET devices = '{' WHERE id = 's'")
     store = await SqliteStore.open(path)
     assert [device.type for device in (await store.get("t")).devices] == ["fcm"]
+    await store.close()
+
+
+OLD_SPELLINGS = """
+UPDATE device SET id = 'ID' WHERE id = 'NAME';
+UPDATE job SET device_id = 'ID' WHERE id = 'ID';
+PRAGMA user_version = 5;
+"""
+
+
+async def with_old_spellings(path: Path, *having: tuple[str, Device]) -> None:
+    """Write a file as version 5 did: sessions, each of its own user, with a browser."""
+    store = await SqliteStore.open(path)
+    for at, (name, device) in enumerate(having):
+        await store.create(new(name, user=name))
+        await store.append(name, [answered(at=50.0)], transition=asks())
+        await store.register_device(name, device, 60.0 + at)
+        await store.mark_absent(name, "phone", 70.0)
+        (due,) = await store.claim_due("sales", 70.0, 0.0, 30.0)
+        assert await store.announce(due, 1, [push(device.id, device=device)])
+        # The next one would take it, if it knew.
+        await store._writer.submit(partial(as_spelled, device))
+    await store.close()
+
+
+def as_spelled(device: Device, db: sqlite3.Connection, news: list[Change]) -> None:
+    script = OLD_SPELLINGS.replace("NAME", device.name).replace("ID", device.id)
+    for statement in script.split(";"):
+        db.execute(statement)
+
+
+async def test_of_the_spellings_of_one_subscription_a_conversion_makes_one_device(
+    path: Path,
+) -> None:
+    first, second, third = spellings("a")
+    odd = Device(id="{", type="webpush")
+    await with_old_spellings(path, ("s", first), ("t", second), ("u", odd))
+    store = await SqliteStore.open(path)
+    # The browser is that of t's user, who registered it last.
+    assert (await store.get("s")).devices == ()
+    jobs = await store.claim_jobs("apns", 80.0, 0.0)
+    assert [(job.session_id, job.device.id) for job in jobs] == [
+        ("t", second.id),
+        ("u", "{"),
+    ]
+    await store.register_device("t", third, 90.0)
+    assert [device.id for device in (await store.get("t")).devices] == [third.id]
+    assert len(await store.claim_jobs("apns", 90.0, 0.0)) == 2
+    await store.register_device("s", first, 100.0)
+    assert (await store.get("t")).devices == ()
+    assert [job.session_id for job in await store.claim_jobs("apns", 110.0, 0.0)] == [
+        "u"
+    ]
     await store.close()
 
 
