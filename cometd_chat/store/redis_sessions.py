@@ -168,13 +168,12 @@ class Sessions:
         key = self._keys.of(name, kind)
         members = await self._router.read(partition_of(name), "SMEMBERS", key)
         names = [member.decode() for member in members]
-        known = []
-        for session_id, row in (await self.rows(names)).items():
-            if row is None:
+        rows = await self.rows(names)
+        # Can wait, while reading cannot: there may be no replica that confirms it.
+        with suppress(StoreUnavailableError):
+            for session_id in [gone for gone, row in rows.items() if row is None]:
                 await self.unlist(name, kind, session_id)
-            else:
-                known.append(row.session)
-        return known
+        return [row.session for row in rows.values() if row]
 
     async def of_user(self, user: str) -> list[Session]:
         """`Store.of_user`."""

@@ -258,6 +258,23 @@ async def test_replicated_means_that_a_replica_has_it(
     await store.close()
 
 
+async def test_chats_are_listed_while_nothing_can_be_written(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    store = await RedisStore.open(
+        both(server, replica), durability=Durability.REPLICATED
+    )
+    await opened(store, user="kim")
+    await store.mark_present("s", "phone", 50.0)
+    for name, kind in (("kim", "user"), ("phone", "client")):
+        await store._sessions.list_under(name, kind, "purged long ago")
+    assert replica.process
+    replica.process.send_signal(signal.SIGSTOP)
+    for found in (await store.of_user("kim"), await store.of_client("phone")):
+        assert [session.id for session in found] == ["s"]
+    await store.close()
+
+
 async def test_a_repeat_is_refused_too_while_no_replica_has_it(
     server: RedisServer, replica: RedisServer
 ) -> None:
