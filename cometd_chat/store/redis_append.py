@@ -98,7 +98,7 @@ class Append:
             return change(row, fields, devices=after.devices, state=after.state)
         if not isinstance(transition, Open):
             return change(row, fields, state=after.state)
-        taking = await self._prepare(after)
+        taking = await self._prepare(after, row)
         if not after.devices:
             return change(row, fields, state=after.state)
         fields += equipped_fields(row, after.devices, taking)
@@ -110,10 +110,10 @@ class Append:
         if before and isinstance(self.transition, End) and self.transition.by_customer:
             await self.devices.release(before, before.session.devices)
 
-    async def _prepare(self, after: Session) -> dict[str, int]:
+    async def _prepare(self, after: Session, before: Row) -> dict[str, int]:
         if after.user:
             await self.sessions.list_under(after.user, "user", after.id)
-        return await self.devices.take(after, after.devices)
+        return await self.devices.take(after, after.devices, before.takes)
 
     def _words(self, wanted: bytes, joined: int | None) -> list[Word]:
         drafts, once, known = self.drafts, self.once, growth(self.drafts)

@@ -32,7 +32,7 @@ For `Open`, steps 1 and 2 come before the transition and step 3 is part of it; a
 session gets its devices first, since nothing can be sent for what nobody knows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from cometd_chat.model import Device, Session, device_name
@@ -60,8 +60,8 @@ class Devices:
 
     async def register(self, session_id: str, device: Device, at: float) -> None:
         """`Store.register_device`."""
-        session = (await self._sessions.row(session_id)).session
-        taking = await self.take(session, [device])
+        known = await self._sessions.row(session_id)
+        taking = await self.take(known.session, [device], known.takes)
 
         def decide(row: Row) -> bytes | None:
             devices = with_device(row.session.devices, device, at)
@@ -99,23 +99,27 @@ class Devices:
         """Make the devices of a new session those of its user."""
         if not session.devices:
             return
-        taking = await self.take(session, session.devices)
+        taking = await self.take(session, session.devices, {})
 
         def decide(row: Row) -> bytes | None:
             return change(row, _heard(row, taking))
 
         await self._sessions.amend(session.id, decide)
 
-    async def take(self, session: Session, devices: Iterable[Device]) -> dict[str, int]:
+    async def take(
+        self, session: Session, devices: Iterable[Device], known: Mapping[str, int]
+    ) -> dict[str, int]:
         """Take the devices for the session's user: steps 1 and 2.
 
-        Returns the number of the taking of each by name.
+        Returns the number of the taking of each by name, higher than the one that the
+        session has `known`, or it would not hear of it.
         """
         taking, losers = {}, dict[str, dict[str, int]]()
         for device in devices:
             name = full_name(device.type, device.id)
+            words = (name, _owner(session), "", known.get(name, 0))
             _, number, former = await self._scripts.run_at(
-                "take_device", partition_of(name), session.id, name, _owner(session), ""
+                "take_device", partition_of(name), session.id, *words
             )
             taking[name] = int(number)
             for loser in former:
@@ -136,8 +140,11 @@ class Devices:
             session = (await self._sessions.row(session_id)).session
         except (SessionNotFoundError, SessionDamagedError):  # purged since it was lent
             return False
+        if not any(full_name(d.type, d.id) == name for d in session.devices):
+            return False  # given up since then, also in the record
+        words = (name, _owner(session), "1", 0)
         outcome, number, *_ = await self._scripts.run_at(
-            "take_device", partition, session_id, name, _owner(session), "1"
+            "take_device", partition, session_id, *words
         )
         if outcome == b"ok":
             return True

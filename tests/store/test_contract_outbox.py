@@ -38,7 +38,7 @@ def ids(jobs: list[Job]) -> list[str]:
 
 
 async def test_a_job_is_lent_as_it_was_announced(store: Store) -> None:
-    other = phone("other", type="fcm", quiet="22:00-07:00")
+    other = phone(language="fr", quiet="22:00-07:00")
     first = push("a", content=b"\0\xff", position=1, expires_at=500.5, silent=True)
     second = push("b", device=other, not_before=50.5)
     await announced(store, first, second)

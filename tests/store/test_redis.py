@@ -253,7 +253,7 @@ async def test_a_taking_is_final_even_if_its_node_fell_after_the_first_step(
     await queued(here)
     name = f"{DEVICE.type}\0{DEVICE.id}"
     await here._scripts.run_at(
-        "take_device", partition_of(name), "another", name, "ulee", ""
+        "take_device", partition_of(name), "another", name, "ulee", "", 0
     )
     assert [d.id for d in (await there.get("s")).devices] == [DEVICE.id]
     assert await there.claim_jobs("apns", 200.0, 30.0) == []
@@ -271,6 +271,40 @@ async def test_a_record_that_was_lost_is_made_again(
     await here._router.write(partition_of(name), "DEL", record)
     assert len(await here.claim_jobs("apns", 200.0, 30.0)) == 1
     assert await here.forget_device(DEVICE.type, DEVICE.id, None) == 1
+
+
+async def test_a_device_that_was_given_up_is_not_claimed_for_a_push_under_way(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    await queued(here)
+    (job,) = await here.claim_jobs("apns", 200.0, 30.0)
+    assert await there.deregister_device("s", None) == 1
+    assert not await here._devices.holds("s", job.device)
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    record = here._keys.of(name, "device")
+    assert not await here._router.read(partition_of(name), "EXISTS", record)
+
+
+async def test_a_clock_that_went_back_keeps_nobody_from_registering(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, there = nodes
+    await opened(here, user="kim")
+    await here.deregister_device("s", None)
+    name = f"{DEVICE.type}\0{DEVICE.id}"
+    # Nobody has the device, and the newest taking is one of a clock a year ahead.
+    ahead = json.dumps({name: int((time.time() + 365 * 86400) * 1e6)})
+    key = here._keys.of("s", "s")
+    await here._router.write(partition_of("s"), "HSET", key, "takes", ahead)
+    await here.register_device("s", DEVICE, 5.0)
+    assert [device.id for device in (await here.get("s")).devices] == [DEVICE.id]
+    await opened(there, "t", user="lee")
+    await there.register_device("t", DEVICE, 6.0)
+    assert (await here.get("s")).devices == ()
+    await here.register_device("s", DEVICE, 7.0)
+    assert [device.id for device in (await here.get("s")).devices] == [DEVICE.id]
+    assert DEVICE.id not in [device.id for device in (await here.get("t")).devices]
 
 
 async def as_before(store: RedisStore, name: str, kind: str) -> None:
