@@ -326,19 +326,22 @@ class Router:
         """Believe the first member that answers: the cluster settles disputes."""
         with _asking(self._slots(one) for one in self._known) as tasks:
             for answer in asyncio.as_completed(tasks):
-                if found := await answer:
-                    self._owners, members = found
-                    self._know(members)
-                    return
+                with suppress(RefusedError):  # as long as another one answers
+                    if found := await answer:
+                        self._owners, members = found
+                        self._know(members)
+                        return
+            _answered(tasks)
 
     async def _find_primary(self) -> None:
         """Compare what all say of themselves: a former primary may have come back."""
         with _asking(self._role(one) for one in self._known) as tasks:
             for answer in asyncio.as_completed(tasks):
-                if (role := await answer) and role.primary is None:
-                    break
+                with suppress(RefusedError):  # as long as another one answers
+                    if (role := await answer) and role.primary is None:
+                        break
             await asyncio.wait(tasks, timeout=OTHERS)
-            roles = [role for one in tasks if one.done() and (role := one.result())]
+            roles = _answered(tasks)
         if roles:
             named = [role.primary for role in roles if role.primary]
             self._know([*(role.address for role in roles), *named])
@@ -397,6 +400,20 @@ def _asking(
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _answered(tasks: Iterable["asyncio.Task[T | None]"]) -> list[T]:
+    """Return what was answered by now.
+
+    Raises: RefusedError where all who answered refuse.
+    """
+    done = [task for task in tasks if task.done()]
+    refusals = [error for task in done if (error := task.exception())]
+    known = [task.result() for task in done if not task.exception()]
+    answers = [answer for answer in known if answer is not None]
+    if refusals and not answers:
+        raise refusals[0]
+    return answers
 
 
 def _expected(search: "asyncio.Task[None]") -> None:

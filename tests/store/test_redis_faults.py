@@ -232,6 +232,46 @@ async def test_who_is_connected_to_a_former_primary_notices_its_successor(
     await store.close()
 
 
+async def test_a_replica_that_refuses_us_keeps_nobody_from_the_primary(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    store = await RedisStore.open(both(server, replica))
+    await opened(store)
+    replica.ask("CONFIG", "SET", "masterauth", "", "requirepass", "changed")
+    for one in (server, replica):
+        one.ask("-a", "changed", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    for text in ("one", "two"):
+        await store.append("s", [said(text)])
+    assert [e.text for e in await store.read("s", 0)] == ["one", "two"]
+    server.ask("CONFIG", "SET", "requirepass", "changed")
+    server.ask("-a", "changed", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    with pytest.raises(StoreUnavailableError, match="NOAUTH"):
+        await store.append("s", [said("three")])
+    await store.close()
+
+
+async def test_a_member_that_refuses_us_keeps_nobody_from_the_others(
+    tmp_path: Path,
+) -> None:
+    with cluster(tmp_path, replicas=1) as members:
+        store = await RedisStore.open(cluster_servers(members))
+        await opened(store)
+        (first, *_) = [one for one in members if "role:slave" in role(one)]
+        store._router._known.sort(key=lambda one: one != first.address)
+        first.ask("CONFIG", "SET", "requirepass", "changed")
+        for one in members:
+            one.ask(
+                "-a", "changed", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
+            )
+        for text in ("one", "two"):
+            await store.append("s", [said(text)])
+        await store.close()
+
+
+def role(server: RedisServer) -> str:
+    return server.ask("INFO", "replication")
+
+
 def follow(replica: RedisServer, primary: RedisServer) -> None:
     replica.ask("REPLICAOF", primary.address.host, str(primary.port))
     until(lambda: replica.linked(0))
