@@ -69,6 +69,7 @@ _NOBODY = {
     "CLUSTERDOWN",
     "LOADING",
     "MASTERDOWN",
+    "NOREPLICAS",
     "READONLY",
     "TRYAGAIN",
     "BUSY",

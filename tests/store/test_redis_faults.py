@@ -268,6 +268,25 @@ async def test_a_member_that_refuses_us_keeps_nobody_from_the_others(
         await store.close()
 
 
+async def test_a_write_waits_for_the_replicas_that_the_server_wants(
+    server: RedisServer,
+) -> None:
+    """A replica that was promoted gets its own a moment later (min-replicas)."""
+    store = await RedisStore.open(server.servers)
+    await opened(store)
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    sent = asyncio.create_task(store.append("s", [said()]))
+    await asyncio.to_thread(until, lambda: refused(server) > 0)
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert (await sent).position == 1
+    await store.close()
+
+
+def refused(server: RedisServer) -> int:
+    """Return how many commands failed for want of a replica."""
+    return server.ask("INFO", "errorstats").count("NOREPLICAS")
+
+
 def role(server: RedisServer) -> str:
     return server.ask("INFO", "replication")
 
