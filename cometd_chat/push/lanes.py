@@ -134,7 +134,8 @@ class Lane:
             del self._doubted[next(iter(self._doubted))]
 
     def _hold(self, device_name: str, until: float) -> None:
-        self._held.pop(device_name, None)  # so that the first is the one told so earliest
+        # So that the first is the one that was told earliest.
+        self._held.pop(device_name, None)
         self._held[device_name] = until
         if len(self._held) > MOST_HELD:
             del self._held[next(iter(self._held))]

@@ -37,6 +37,7 @@ from cometd_chat.store import (
     Once,
     Watcher,
 )
+from cometd_chat.store.codec import legible
 from cometd_chat.store.redis_append import Append
 from cometd_chat.store.redis_check import (
     Durability,
@@ -171,7 +172,9 @@ class RedisStore:
         key = self._keys.of(session_id, "e")
         start = f"{max(after, 0) + 1}-0"
         words = ("XRANGE", key, start, "+", "COUNT", min(limit, MOST))
-        return to_entries(await self._router.read(partition_of(session_id), *words))
+        items = await self._router.read(partition_of(session_id), *words)
+        with legible(session_id):
+            return to_entries(items)
 
     async def mark_present(
         self, session_id: str, client_id: str, until: float, acked: int = 0

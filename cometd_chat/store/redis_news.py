@@ -21,13 +21,15 @@ numbers, which is then found like any other.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from cometd_chat.model import Entry
 from cometd_chat.recurring import Sparing
 from cometd_chat.store import Change, StoreError
 from cometd_chat.store.redis_keys import Keys
@@ -233,7 +235,7 @@ class News:
             ]
         )
         return [
-            Change(session_id=name, entries=tuple(to_entries(items)), altered=True)
+            _change(name, partial(to_entries, items), altered=True)
             for name, items in zip(known, newest, strict=True)
         ]
 
@@ -252,10 +254,22 @@ def _kept_going(what: str) -> Iterator[None]:
 
 def _to_change(payload: bytes) -> Change:
     message = _to_message(payload)
-    entries = tuple(
+    entries = (
         to_entry(position, at, bytes(body))
         for position, (at, body) in enumerate(message.entries, message.first)
     )
-    return Change(
-        session_id=message.session_id, entries=entries, altered=message.altered
-    )
+    return _change(message.session_id, lambda: entries, altered=message.altered)
+
+
+def _change(
+    session_id: str, read: Callable[[], Iterable[Entry]], *, altered: bool
+) -> Change:
+    """Return a change with the entries that are read.
+
+    Where one is damaged, or of a kind that only a newer revision knows, watchers have
+    to read themselves, so that it costs no other chat its news.
+    """
+    try:
+        return Change(session_id=session_id, entries=tuple(read()), altered=altered)
+    except ValueError:  # also what msgspec raises
+        return Change(session_id=session_id, altered=True)

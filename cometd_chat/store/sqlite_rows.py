@@ -118,12 +118,17 @@ def insert_session(db: sqlite3.Connection, session: Session) -> int | None:
 def read_entries(
     db: sqlite3.Connection, session_id: str, after: int, limit: int
 ) -> list[Entry]:
+    """Return entries of the session as `Store.read` does.
+
+    Raises: SessionDamagedError.
+    """
     rows = db.execute(
         _ENTRY + _AFTER,
         (session_id, min(after, MOST), max(0, min(limit, MOST))),
     )
     to_common = cache(_to_common)
-    return [_to_entry(row, to_common) for row in rows.fetchall()]
+    with legible(session_id):
+        return [_to_entry(row, to_common) for row in rows.fetchall()]
 
 
 def entry_values(session: int, entry: Entry) -> Row:

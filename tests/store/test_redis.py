@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -708,6 +708,29 @@ async def test_news_that_were_lost_are_made_good(
     await there.append("s", [said("three")])
     await news.until(lambda news: news.newest("s") == 3)
     assert len(news) > before
+
+
+async def test_an_entry_that_cannot_be_read_keeps_no_news_of_other_chats(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    """A newer revision may know kinds of entries that this one does not."""
+    here, there = nodes
+    news = News(there)
+    names = (f"chat-{n}" for n in count())
+    bad, good = islice(filter(lambda n: partition_of(n) == 0, names), 2)
+    for name in (bad, good):
+        await opened(here, name)
+    base, write = here._keys.bases[0], here._router.write
+    number = int(await write(0, "HINCRBY", here._keys.own[0], "sequence", 1))
+    await write(0, "XADD", here._keys.of(bad, "e"), "1-0", "a", "1.0", "b", '["New"]')
+    await write(0, "ZADD", f"{base}log", number, bad)
+    told = f'[{number},"{bad}",false,1,[[1.0,["New"]]]]'
+    await write(0, "PUBLISH", f"{base}news", told)
+    await here.append(good, [said()])
+    await news.until(lambda news: news.newest(good) == 1)
+    assert Change(session_id=bad, altered=True) in news
+    with pytest.raises(SessionDamagedError):
+        await there.read(bad, 0)
 
 
 async def test_what_is_published_while_a_subscription_is_made_again_comes_at_once(

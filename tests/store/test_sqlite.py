@@ -878,6 +878,20 @@ async def test_a_damaged_session_loses_the_device_that_another_user_has(
     assert (await store.get("good")).devices == ()
 
 
+@pytest.mark.parametrize("damage", ["user_data = '{'", "kind = 'New'", "push = '[]'"])
+async def test_a_transcript_with_a_damaged_entry_is_refused(
+    path: Path, store: SqliteStore, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = await damaged(path, store, f"user = '{len(damage)}'")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE entry SET {damage} WHERE session = 1")  # noqa: S608 - of the test
+    for _ in range(2):
+        with pytest.raises(SessionDamagedError):
+            await store._read(bad, 0, 10)
+    assert len(await store._read("good", 0, 10)) == 1
+    assert caplog.messages == [DAMAGED % bad]
+
+
 async def test_a_state_that_nobody_knows_costs_its_own_session_only(
     path: Path, store: SqliteStore, gate: Gate
 ) -> None:
