@@ -17,7 +17,7 @@ from cometd_chat.store import (
     StoreUnavailableError,
     TranscriptFullError,
 )
-from cometd_chat.store.codec import STATES
+from cometd_chat.store.codec import STATES, legible
 from cometd_chat.store.growth import author, entry_of, growth
 from cometd_chat.store.redis_devices import Devices, equipped_fields
 from cometd_chat.store.redis_link import Word
@@ -65,7 +65,8 @@ class Append:
                 await self._release(row)
                 return stored
             if outcome == b"repeat":
-                return Appended(entries=tuple(to_entries(facts[0])), repeated=True)
+                with legible(self.session_id):
+                    return Appended(entries=tuple(to_entries(facts[0])), repeated=True)
             decides = outcome == b"decide"
             row = to_row(self.session_id, facts[0]) if decides else None
             if row is None or self.transition is None:
@@ -81,7 +82,9 @@ class Append:
         if outcome == b"none":
             raise no_session()
         if outcome == b"closed":
-            refuse_closed(STATES[facts[0].decode()])
+            with legible(self.session_id):
+                state = STATES[facts[0].decode()]
+            refuse_closed(state)
         if outcome == b"full":
             raise TranscriptFullError("the transcript is full")
         raise StoreUnavailableError("the database gave an answer without a meaning")
