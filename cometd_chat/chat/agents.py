@@ -29,6 +29,7 @@ from cometd_chat.model import (
 from cometd_chat.store import (
     Appended,
     Once,
+    SessionDamagedError,
     SessionEndedError,
     SessionNotFoundError,
     SessionNotOpenError,
@@ -56,6 +57,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
     SessionNotOpenError: (404, "There is no such chat"),
     SessionEndedError: (410, "The chat has ended"),
     TranscriptFullError: (413, "The transcript is full"),
+    SessionDamagedError: (500, "The chat is damaged"),
     StoreUnavailableError: (503, "The chat cannot be stored now"),
 }
 

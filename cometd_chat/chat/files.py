@@ -30,6 +30,7 @@ from cometd_chat.model import (
 )
 from cometd_chat.store import (
     Once,
+    SessionDamagedError,
     SessionEndedError,
     SessionNotFoundError,
     SessionNotOpenError,
@@ -201,6 +202,8 @@ class Files:
                 await self._store.get(chat_id)
             except SessionNotFoundError:
                 await self._uploads.remove_chat(chat_id, before)
+            except SessionDamagedError:
+                pass  # who mends it has its files
 
     def _info(self, party: Party, wanted: Announcement) -> Info:
         part, name = _part_of(party), tidy_name(wanted.name)

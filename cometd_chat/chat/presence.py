@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from cometd_chat.clock import Clock
 from cometd_chat.config import LiveConfig
-from cometd_chat.store import SessionNotFoundError, Store, StoreUnavailableError
+from cometd_chat.store import Store, StoreUnavailableError
+
+from .sessions import LOST
 
 RECOVERY = 3.0
 """Seconds after an outage of the store within which nodes write the leases they owe:
@@ -117,7 +119,7 @@ class Presence:
         """
         self.drop(session_id, client_id)
         at = self._clock.time()
-        with contextlib.suppress(SessionNotFoundError):
+        with contextlib.suppress(*LOST):
             await self._store.mark_absent(
                 session_id, client_id, at, acked=acked, position=position
             )
@@ -158,7 +160,7 @@ class Presence:
             return
         try:
             await self._renew(key, lease)
-        except SessionNotFoundError:
+        except LOST:
             self.drop(*key)
 
     async def _write(self, key: tuple[str, str]) -> None:
@@ -166,7 +168,7 @@ class Presence:
             return
         try:
             await self._store.acknowledge(key[0], lease.acked)
-        except SessionNotFoundError:
+        except LOST:
             self.drop(*key)
         except StoreUnavailableError:
             if self._leases.get(key) is lease:

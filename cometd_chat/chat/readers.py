@@ -17,13 +17,13 @@ from cometd_chat.model import Entry, Session, State
 from cometd_chat.recurring import Sparing
 from cometd_chat.store import (
     Change,
-    SessionNotFoundError,
     Store,
     StoreUnavailableError,
 )
 
 from .ownership import is_foreign, owned
 from .presence import Lease, Presence
+from .sessions import LOST
 
 often = Sparing(logging.getLogger(__name__))
 
@@ -283,7 +283,7 @@ class Readers:
     async def _known(self, session_id: str) -> Session | None:
         try:
             return await self._store.get(session_id)
-        except SessionNotFoundError:
+        except LOST:
             return None
 
     def _changed(self, change: Change) -> None:

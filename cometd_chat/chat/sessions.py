@@ -13,7 +13,15 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 
 from cometd_chat.model import Session
-from cometd_chat.store import Change, SessionNotFoundError, Store
+from cometd_chat.store import (
+    Change,
+    SessionDamagedError,
+    SessionNotFoundError,
+    Store,
+)
+
+LOST = (SessionNotFoundError, SessionDamagedError)
+"""What is raised of sessions for which nothing can be done: purged, or damaged."""
 
 ROOM = 10_000
 """Sessions kept at most; the one kept for the longest time makes room."""
@@ -70,14 +78,12 @@ class Sessions:
 
 
 async def still_there(store: Store, names: Sequence[str]) -> dict[str, Session]:
-    """Read these sessions at the same time; return those that were not purged, by id.
+    """Read these sessions at the same time; return those that were not lost, by id.
 
     Raises: StoreUnavailableError.
     """
     found = await asyncio.gather(*map(store.get, names), return_exceptions=True)
     for problem in found:
-        if isinstance(problem, BaseException) and not isinstance(
-            problem, SessionNotFoundError
-        ):
+        if isinstance(problem, BaseException) and not isinstance(problem, LOST):
             raise problem
     return {one.id: one for one in found if isinstance(one, Session)}

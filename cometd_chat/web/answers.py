@@ -6,6 +6,7 @@ from aiohttp.typedefs import Handler as WebHandler
 from cometd_chat.chat import IdentityError
 from cometd_chat.gms import v1
 from cometd_chat.store import (
+    SessionDamagedError,
     SessionEndedError,
     SessionNotFoundError,
     SessionNotOpenError,
@@ -28,6 +29,7 @@ _FAILURES: dict[type[Exception], tuple[int, str, str]] = {
     SessionNotOpenError: (400, "Create the chat first", "ChatNotFoundException"),
     SessionEndedError: (400, "The chat has ended", "ChatEndedException"),
     TranscriptFullError: (413, "The transcript is full", "TranscriptFullException"),
+    SessionDamagedError: (500, "The chat is damaged", "DamagedException"),
     StoreUnavailableError: (503, "Try again later", "UnavailableException"),
 }
 

@@ -1,8 +1,6 @@
 """What agents do, and what they hear."""
 
 import asyncio
-import contextlib
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from cometd_chat.chat.lists import LATELY, Recent
 from cometd_chat.model import Leave, Profile, State
 from cometd_chat.store import Change, Limits
 from tests.chat.test_application import refusal
-from tests.chat.world import Somebody, World, desk, phone
+from tests.chat.world import Somebody, World, damage, desk, phone
 
 NOTICE = "customer is not online"
 
@@ -353,6 +351,15 @@ async def test_a_full_transcript_refuses_more(world: World):
     await agent.do("endChat", chatId=session.id)
 
 
+async def test_a_chat_that_is_damaged_is_told_to_be(world: World, tmp_path: Path):
+    session, agent = await accepted(world)
+    damage(tmp_path, session)
+    for _ in range(2):
+        operation = agent.do("leaveChat", chatId=session.id)
+        assert await refusal(operation) == "500::The chat is damaged"
+    assert [e["statusCode"] for e in await agent.hear() if "statusCode" in e] == [2, 2]
+
+
 async def test_what_cannot_be_stored_at_all_is_refused(world: World):
     session = await world.chat()
     agent = await desk(world)
@@ -620,8 +627,7 @@ async def test_a_damaged_chat_takes_no_news_of_other_chats_away(
     agent = await desk(world)
     await agent.do("listChats")
     await agent.hear()
-    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
-        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (damaged.id,))
+    damage(tmp_path, damaged)
     async with world.store.holding("get", world.customers.send(other, "a", "")):
         await world.customers.send(damaged, "b", "")
         await world.customers.send(good, "c", "")

@@ -23,7 +23,7 @@ from cometd_chat.store import (
     StoreUnavailableError,
     TranscriptFullError,
 )
-from tests.chat.world import Desk, World
+from tests.chat.world import Desk, World, damage
 from tests.chat.world import desk as agents_desk
 from tests.chat.world import world as made
 from tests.files.memory import Memory
@@ -310,6 +310,22 @@ async def test_files_of_a_chat_that_another_database_has_are_kept(
     world.clock.now += 2
     await here.files.purge()
     assert here.place.objects == {}
+
+
+async def test_files_of_a_damaged_chat_are_kept_and_hold_up_no_others(
+    world: World, tmp_path: Path
+) -> None:
+    here = await shelf(world)
+    await here.send(await here.customer())
+    there = dict(here.place.objects)
+    others = "0" * 32, "f" * 32  # before and behind it, of no chat
+    for other in others:
+        for name, content in there.items():
+            await here.place.put(name.replace(here.session.id, other), content)
+    damage(tmp_path, here.session)
+    world.clock.now += 10 * DAY
+    await here.files.purge()
+    assert here.place.objects == there
 
 
 async def test_what_is_not_of_a_chat_is_kept(world: World) -> None:

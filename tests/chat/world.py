@@ -1,8 +1,9 @@
 """One node without its sockets, and the people who use it."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ CUSTOMERS = "/_genesys"
 AGENTS = "/service/agent"
 OFFLINE = 10
 TIMEOUT = 25
+
+
+def damage(folder: Path, session: Session) -> None:
+    """Make what is stored of the chat unreadable."""
+    with closing(sqlite3.connect(folder / "chat.db")) as db, db:
+        db.execute("UPDATE session SET profile = '{' WHERE id = ?", (session.id,))
 
 
 class FakeClock:
