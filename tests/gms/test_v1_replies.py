@@ -123,6 +123,12 @@ def test_no_kind_of_entry_is_forgotten() -> None:
     assert all(v1.event_name(kind) for kind in EntryKind)
 
 
+def test_entries_without_a_text_are_told_in_the_words_of_the_transcript() -> None:
+    assert v1.entry_words(entry(1, text="Hello")) == "Hello"
+    assert v1.entry_words(entry(1, EntryKind.JOINED)) == "has joined the session"
+    assert v1.entry_words(entry(1, EntryKind.LEFT)) == "has left the session"
+
+
 def test_a_file_without_a_name_is_told_as_such() -> None:
     row = v1.entry_row(entry(1, EntryKind.FILE_UPLOADED), int(STARTED))
     assert row[2] == "has sent a file: without a name"
@@ -201,18 +207,6 @@ def test_the_body_of_an_error() -> None:
     assert v1.error_body('no "x"', "BadRequestException") == (
         b'{"message":"no \\"x\\"","exception":"BadRequestException"}'
     )
-
-
-def test_the_content_of_a_push() -> None:
-    content = v1.push_content(SESSION, [TYPING, HELLO], "New message from Agent")
-    assert json.loads(content) == {
-        "message": "New message from Agent",
-        "serviceId": "180655e104ca6cf447d",
-        "lastTranscript": [
-            {"Notice.TypingStarted": "is typing"},
-            {"Message.Text": "Hello"},
-        ],
-    }
 
 
 @given(st.lists(st.text(), min_size=1), st.integers(min_value=1, max_value=10**6))

@@ -8,7 +8,6 @@ from cometd_chat.gms.v1.replies import (
     error_body,
     event_name,
     notification,
-    push_content,
     service_object,
 )
 from cometd_chat.gms.v1.requests import (
@@ -44,6 +43,5 @@ __all__ = [
     "parse_operation",
     "parse_receipt",
     "parse_service",
-    "push_content",
     "service_object",
 ]

@@ -105,12 +105,6 @@ class _Error(Struct, kw_only=True):
     exception: str
 
 
-class _PushContent(Struct, kw_only=True, rename="camel"):
-    message: str
-    service_id: str
-    last_transcript: list[dict[str, str]]
-
-
 def event_name(kind: EntryKind) -> str:
     """Return the GMS name of an event, as in GMS option `_filtering_chat_events`."""
     return _EVENTS[kind]
@@ -189,21 +183,6 @@ def service_object(session: Session, base_path: str, *, verbose: bool) -> bytes:
 def error_body(message: str, exception: str) -> bytes:
     """Encode the body of every reply with an HTTP status of 400 and above."""
     return _encode(_Error(message=message, exception=exception))
-
-
-def push_content(session: Session, entries: Sequence[Entry], text: str) -> bytes:
-    """Encode what a push tells: GMS nests it in other JSON, or sends it as a text.
-
-    `text` is GMS option `_client_timeout_notification_message`. The service id lets
-    the app find its chat; it is the customer's secret, and so is this content.
-    """
-    return _encode(
-        _PushContent(
-            message=text,
-            service_id=session.key,
-            last_transcript=[{_EVENTS[e.kind]: _text(e)} for e in entries],
-        )
-    )
 
 
 def _text(entry: Entry) -> str:
