@@ -129,6 +129,14 @@ def test_nothing_is_taken_while_the_unacknowledged_batch_is_full() -> None:
     assert boxes.waiting(ANN)
 
 
+def test_an_event_larger_than_a_batch_goes_also_where_nothing_follows() -> None:
+    boxes, _ = mailboxes(batch=3)
+    post(boxes, "large")
+
+    assert take(boxes) == ["large"]
+    assert not boxes.waiting(ANN)
+
+
 def test_an_event_larger_than_a_batch_goes_alone() -> None:
     boxes, _ = mailboxes(batch=3)
     post(boxes, "1", "22222", "3")

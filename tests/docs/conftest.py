@@ -1,6 +1,8 @@
 """The server that the pages speak about, and players on it."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,12 @@ def new_node(folder: Path, *, server: str = "", store: str = "") -> Node:
     loaded = loads(text)
     assert loaded.config is not None, [str(p) for p in loaded.problems]
     return Node(loaded.config)
+
+
+def damage_chats(folder: Path) -> None:
+    """Make what the node of this folder has stored of its chats unreadable."""
+    with closing(sqlite3.connect(folder / "chat.db")) as db, db:
+        db.execute("UPDATE session SET profile = '{'")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from cometd_chat.app import Node
 from tests.clients.agent import CHANNEL, AgentClient
 from tests.clients.raw import Json, V1App
 
-from .conftest import new_node, token_of
+from .conftest import damage_chats, new_node, token_of
 from .pages import ROOT, rows
 from .player import Player
 
@@ -28,8 +28,9 @@ def data(operation: str, chat: V1App) -> Json:
 class Desk:
     """Two agents, and a chat that the first one has."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, folder: Path) -> None:
         self.node = node
+        self.folder = folder
         url = f"{node.url}/genesys/cometd"
         self.ann = AgentClient(url, token_of("Ann"))
         self.ben = AgentClient(url, token_of("Ben"))
@@ -64,6 +65,10 @@ class Desk:
             pass
         return reply
 
+    async def damaged(self) -> Json:
+        damage_chats(self.folder)
+        return await self.send(self.ann, "leaveChat")
+
     async def unstored(self) -> Json:
         await self.node.store.close()
         return await self.send(self.ann, "sendMessage")
@@ -78,6 +83,7 @@ PROVOKED: dict[str, _Provoke] = {
     "409": lambda desk: desk.send(desk.ben, "acceptChat"),
     "410": Desk.ended,
     "413": Desk.full,
+    "500": Desk.damaged,
     "503": Desk.unstored,
 }
 
@@ -88,7 +94,7 @@ async def test_each_error_is_told_in_the_words_of_the_table(tmp_path: Path) -> N
     for code, advice, _ in table:
         (folder := tmp_path / code).mkdir()
         async with new_node(folder, store=SMALL) as node:
-            desk = Desk(node)
+            desk = Desk(node, folder)
             await desk.start()
             reply = await PROVOKED[code](desk)
             await desk.close()

@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 
 from cometd_chat.app import Node
 
-from .conftest import new_node
+from .conftest import damage_chats, new_node
 from .pages import ROOT, rows
 from .player import Player
 
@@ -26,8 +26,9 @@ async def test_the_examples_happen_as_shown(player: Player) -> None:
 class Customer:
     """An app that does everything wrong, with a chat of its own."""
 
-    def __init__(self, node: Node, http: ClientSession) -> None:
+    def __init__(self, node: Node, folder: Path, http: ClientSession) -> None:
         self.node = node
+        self.folder = folder
         self.http = http
         self.key = ""
 
@@ -76,6 +77,11 @@ class Customer:
         exception = answer.rpartition(b'":"')[2].removesuffix(b'"}')
         return int(answer.split()[1]), exception.decode()
 
+    async def damaged(self) -> Answer:
+        assert (await self.post("/ixn/chat"))[0] == 200
+        damage_chats(self.folder)
+        return await self.post("/ixn/chat/refresh", data={"transcriptPosition": "0"})
+
     async def unstored(self) -> Answer:
         assert (await self.post("/ixn/chat"))[0] == 200
         await self.node.store.close()
@@ -107,6 +113,7 @@ PROVOKED: dict[Answer, _Provoke] = {
         data=b"<a/>", headers={"Content-Type": "text/xml"}
     ),
     (415, "HTTPUnsupportedMediaType"): lambda c: c.send(data=b"x", headers=COMPRESSED),
+    (500, "DamagedException"): Customer.damaged,
     (503, "UnavailableException"): Customer.unstored,
 }
 
@@ -119,6 +126,6 @@ async def test_each_error_of_the_table_can_be_met(tmp_path: Path) -> None:
         server = "body_timeout = 300ms"
         node = new_node(folder, server=server, store="max_entries = 10")
         async with node, ClientSession() as http:
-            customer = Customer(node, http)
+            customer = Customer(node, folder, http)
             await customer.start()
             assert await provoke(customer) == answer

@@ -13,7 +13,7 @@ from tests.cli.program import Program
 from tests.clients.raw import V1Chat
 from tests.clients.tus import OFFSET_STREAM, Answered, TusClient
 
-from .conftest import new_node, token_of
+from .conftest import damage_chats, new_node, token_of
 from .pages import ROOT, blocks, rows
 from .test_readme import ADDRESS, shell, url_of
 
@@ -44,8 +44,11 @@ async def test_the_session_with_curl_is_true(tmp_path: Path) -> None:
 class Desk:
     """A chat, its customer, and others who want to see its files."""
 
-    def __init__(self, node: Node, chat: V1Chat, client: TusClient) -> None:
+    def __init__(
+        self, node: Node, folder: Path, chat: V1Chat, client: TusClient
+    ) -> None:
         self.node = node
+        self.folder = folder
         self.chat = chat
         self.client = client
         self.ask = client.ask
@@ -96,6 +99,10 @@ class Desk:
             "PATCH", where, body(), Upload_Offset="0", Content_Type=OFFSET_STREAM
         )
 
+    async def damaged(self) -> Answered:
+        damage_chats(self.folder)
+        return await self.ask("GET")
+
     async def away(self) -> Answered:
         await self.node.store.close()
         return await self.ask("GET")
@@ -119,6 +126,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("413", "LimitException"): lambda desk: desk.beyond(),
     ("413", "TranscriptFullException"): lambda desk: desk.full(),
     ("415", "UnsupportedMediaTypeException"): lambda desk: desk.bare(),
+    ("500", "DamagedException"): lambda desk: desk.damaged(),
     ("503", "UnavailableException"): lambda desk: desk.away(),
 }
 
@@ -140,7 +148,7 @@ async def test_an_error_is_as_the_table_says(
     async with node, V1Chat(f"{node.url}/genesys") as chat:
         await chat.start()
         async with TusClient(node.url, chat.session_id, chat.service_id) as client:
-            answer = await CASES[status, exception](Desk(node, chat, client))
+            answer = await CASES[status, exception](Desk(node, tmp_path, chat, client))
     body: dict[str, Any] = json.loads(answer.body)
     assert (str(answer.status), body["exception"]) == (status, exception)
     assert body["message"]
