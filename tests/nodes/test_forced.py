@@ -8,24 +8,15 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.bayeux import Peer
-from cometd_chat.nodes.errands import ErrandExchange
 from cometd_chat.store import Store
 from cometd_chat.web.cometd import MOST_MOVES
 from cometd_chat.web.elsewhere import Item
 from cometd_chat.web.exchange import Exchange
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, Json, V1App
+from tests.web.asking import Sent
 
 CHANNEL = "/_genesys"
-
-
-class Refused(ErrandExchange):
-    """Keeps the status with which it was refused."""
-
-    status = 0
-
-    def refuse(self, status: int) -> None:
-        self.status = status
 
 
 class Held:
@@ -126,6 +117,6 @@ async def test_a_request_follows_its_client_so_often_and_no_more(pair: Pair) -> 
     endpoint = pair.nodes[0]._chat.endpoint
     others = Fleeing()
     endpoint.share(others)  # type: ignore[arg-type]  # all it needs
-    exchange = Refused()
+    exchange = Sent(object())
     await endpoint._serve_rest(exchange, [], Peer(headers={}, address=""))
-    assert (others.tries, exchange.status) == (MOST_MOVES, 503)
+    assert (others.tries, exchange.outcome.result()) == (MOST_MOVES, 503)
