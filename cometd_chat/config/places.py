@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeAlias
@@ -11,6 +11,18 @@ from urllib.parse import urlsplit
 from cometd_chat.config.kinds import Kind, RejectedError, listing
 
 Network: TypeAlias = IPv4Network | IPv6Network
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    """Return what takes texts of this form, of ASCII, as they are."""
+    fits = re.compile(pattern, re.ASCII).fullmatch
+
+    def parse(text: str) -> str:
+        if not fits(text):
+            raise RejectedError
+        return text
+
+    return parse
 
 
 def _network(text: str) -> Network:
@@ -75,16 +87,10 @@ HOST = Kind(
 )
 
 
-def _base_path(text: str) -> str:
-    if not re.fullmatch(r"(/[\w~-][\w.~-]*)+", text, re.ASCII):
-        raise RejectedError
-    return text
-
-
 BASE_PATH = Kind(
     noun="path",
     allowed="such as /genesys",
-    parse=_base_path,
+    parse=_matching(r"(/[\w~-][\w.~-]*)+"),
     guesses=lambda text: ("/" + text.strip("/"),),
 )
 
@@ -155,18 +161,12 @@ def _store_url(text: str) -> str:
     return text
 
 
-def _key_prefix(text: str) -> str:
-    # Braces would be taken for the hash tag of a cluster; the rules of users (ACL) have
-    # other meanings for * ? [ ] and blanks.
-    if not re.fullmatch(r"[\w.:-]{1,64}", text, re.ASCII):
-        raise RejectedError
-    return text
-
-
+# Braces would be taken for the hash tag of a cluster; the rules of users (ACL) have
+# other meanings for * ? [ ] and blanks.
 KEY_PREFIX = Kind(
     noun="prefix",
     allowed="of 1 to 64 letters, digits and . : _ -",
-    parse=_key_prefix,
+    parse=_matching(r"[\w.:-]{1,64}"),
 )
 
 
@@ -217,16 +217,10 @@ FOLDER = Kind(
 )
 
 
-def _bucket(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*", text, re.ASCII):
-        raise RejectedError
-    return text
-
-
 BUCKET = Kind(
     noun="name of a bucket",
     allowed="such as chat-files, or chat-files/prefix",
-    parse=_bucket,
+    parse=_matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*"),
     guesses=lambda text: (text.removeprefix("s3://").rstrip("/").lower(),),
 )
 

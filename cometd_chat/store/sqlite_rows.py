@@ -43,7 +43,7 @@ _COLUMNS = [
     f"CAST(s.{name} AS BLOB)" if name in {*_TEXTS, *_JSON} else f"s.{name}"
     for name in NAMES
 ]
-_SESSION = f"SELECT s.number, {', '.join(_COLUMNS)} FROM session s "  # noqa: S608 - as below
+_SESSION = f"SELECT s.number, {', '.join(_COLUMNS)} FROM session s "  # noqa: S608 - our own names
 # A column costs more than what is made of it: for each, sqlite3 lets other threads run
 # and locks the connection. What entries mostly share is therefore one, as JSON.
 _ENTRY = (

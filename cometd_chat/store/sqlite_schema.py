@@ -15,55 +15,65 @@ CACHE_KIB = 32 * 1024
 WAL_LIMIT = 64 * 1024 * 1024
 
 
-def _as_one(kind: str, kinds: str, name: Callable[[str], str]) -> tuple[str, ...]:
-    """Return the steps after which devices of these kinds are of one kind, and those
-    of one name are one device. `name` makes SQL for it of that for an id."""
-    # Our own texts, so that nothing can be injected.
-    return (
-        # Of several users who brought the same device, the last one has it.
-        f"""
-        CREATE TEMP TABLE lost AS
-        WITH held AS (
-          SELECT s.number AS session, s.user, d.key AS place,
-            {name("(d.value ->> 'id')")} AS name, d.value ->> 'registered_at' AS at
-          FROM session s JOIN json_each(iif(json_valid(s.devices), s.devices, '[]')) d
-          WHERE d.value ->> 'type' IN {kinds}
-        )
-        SELECT mine.session, mine.place FROM held mine JOIN held theirs USING (name)
-        WHERE theirs.session <> mine.session
-          AND (theirs.user <> mine.user OR mine.user = '')
-          AND (theirs.at, theirs.session) > (mine.at, mine.session)
-        """,  # noqa: S608
-        """
-        UPDATE session SET devices = (
-          SELECT json_group_array(json(d.value)) FROM json_each(devices) d
-          WHERE d.key NOT IN (SELECT place FROM lost WHERE session = number)
-        ) WHERE number IN (SELECT session FROM lost)
-        """,
-        "DROP TABLE lost",
-        f"DELETE FROM device WHERE type IN {kinds}",  # noqa: S608
-        f"""
-        INSERT OR REPLACE INTO device
-        SELECT number, '{kind}', {name("(d.value ->> 'id')")},
-          coalesce(d.value ->> 'muted', 0)
-        FROM session JOIN json_each(iif(json_valid(devices), devices, '[]')) d
-        WHERE d.value ->> 'type' IN {kinds} ORDER BY number, d.key
-        """,  # noqa: S608
-        """
-        UPDATE session SET reachable =
-          EXISTS (SELECT 1 FROM device WHERE session = number AND NOT muted)
-        WHERE reachable
-        """,
-        f"""
-        UPDATE job SET type = '{kind}', device_id = {name("device_id")}
-        WHERE type IN {kinds}
-        """,  # noqa: S608
-        f"""
-        DELETE FROM job WHERE type = '{kind}' AND NOT EXISTS (
-          SELECT 1 FROM device d WHERE d.session = job.session AND d.type = job.type
-          AND d.id = job.device_id AND (job.silent OR NOT d.muted))
-        """,  # noqa: S608
+_AS_ONE = (
+    # Of several users who brought the same device, the last one has it.
+    """
+    CREATE TEMP TABLE lost AS
+    WITH held AS (
+      SELECT s.number AS session, s.user, d.key AS place,
+        {name} AS name, d.value ->> 'registered_at' AS at
+      FROM session s JOIN json_each(iif(json_valid(s.devices), s.devices, '[]')) d
+      WHERE d.value ->> 'type' IN {kinds}
     )
+    SELECT mine.session, mine.place FROM held mine JOIN held theirs USING (name)
+    WHERE theirs.session <> mine.session
+      AND (theirs.user <> mine.user OR mine.user = '')
+      AND (theirs.at, theirs.session) > (mine.at, mine.session)
+    """,
+    """
+    UPDATE session SET devices = (
+      SELECT json_group_array(json(d.value)) FROM json_each(devices) d
+      WHERE d.key NOT IN (SELECT place FROM lost WHERE session = number)
+    ) WHERE number IN (SELECT session FROM lost)
+    """,
+    "DROP TABLE lost",
+    "DELETE FROM device WHERE type IN {kinds}",
+    """
+    INSERT OR REPLACE INTO device
+    SELECT number, '{kind}', {name},
+      coalesce(d.value ->> 'muted', 0)
+    FROM session JOIN json_each(iif(json_valid(devices), devices, '[]')) d
+    WHERE d.value ->> 'type' IN {kinds} ORDER BY number, d.key
+    """,
+    """
+    UPDATE session SET reachable =
+      EXISTS (SELECT 1 FROM device WHERE session = number AND NOT muted)
+    WHERE reachable
+    """,
+    """
+    UPDATE job SET type = '{kind}', device_id = {job_name}
+    WHERE type IN {kinds}
+    """,
+    """
+    DELETE FROM job WHERE type = '{kind}' AND NOT EXISTS (
+      SELECT 1 FROM device d WHERE d.session = job.session AND d.type = job.type
+      AND d.id = job.device_id AND (job.silent OR NOT d.muted))
+    """,
+)
+"""The steps after which devices of `kinds` are of one `kind`, and those of one name are
+one device; `name` and `job_name` are SQL for the name, where a session has a device and
+where a job is for one."""
+
+
+def _as_one(kind: str, kinds: str, name: Callable[[str], str]) -> tuple[str, ...]:
+    """Return these steps; `name` makes SQL for the name of SQL for an id."""
+    sql = {
+        "kind": kind,
+        "kinds": kinds,
+        "name": name("(d.value ->> 'id')"),
+        "job_name": name("device_id"),
+    }
+    return tuple(step.format_map(sql) for step in _AS_ONE)
 
 
 def _endpoint(device_id: str) -> str:

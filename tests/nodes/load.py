@@ -177,8 +177,9 @@ class Load:
             agent = self.agent_of(app)
             name = app.session_id
             try:
-                show = lambda a=agent, n=name: len(a.texts(n))  # noqa: E731 - a count
-                await _shown(agent, show, len(stored))
+                await _shown(
+                    agent, lambda a=agent, n=name: len(a.texts(n)), len(stored)
+                )
             except TimeoutError:
                 shown = {line["index"] for line in agent.screen(name)}
                 missing = {e.position for e in entries} - shown

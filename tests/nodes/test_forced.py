@@ -41,7 +41,7 @@ async def subscribing(app: V1App, node: Node) -> AsyncIterator[asyncio.Task[Json
     """Let the app subscribe, which this node carries out when the block ends."""
     readers = node._chat.readers
     held = Held(readers._store)
-    readers._store = held  # type: ignore[assignment] # has all it asks
+    readers._store = held  # type: ignore[assignment] # it passes all on
     work = asyncio.create_task(app.bayeux.subscribe(CHANNEL))
     async with asyncio.timeout(10):
         await held.asked.wait()

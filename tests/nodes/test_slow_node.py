@@ -133,7 +133,7 @@ async def test_a_node_that_stops_lets_all_go_while_one_still_comes(
         moves = cluster_of(second).moves
         directory = moves._directory
         held = Held(directory)
-        moves._directory = held  # type: ignore[assignment] # as below
+        moves._directory = held  # type: ignore[assignment] # it passes all on
         comes.url = f"{second.url}/cometd"
         polling = asyncio.create_task(comes.connect(advice={"timeout": 0}))
         await until(lambda: moves._coming)

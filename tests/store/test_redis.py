@@ -65,6 +65,8 @@ from tests.store.redis_server import LOGIN
 PATIENCE = 20.0
 """Seconds after which a test gives up waiting for news."""
 
+DEVICE_NAME = f"{DEVICE.type}\0{DEVICE.id}"
+
 _prefixes = (f"own-{number}" for number in count())
 
 
@@ -252,7 +254,7 @@ async def test_a_taking_is_final_even_if_its_node_fell_after_the_first_step(
 ) -> None:
     here, there = nodes
     await queued(here)
-    name = f"{DEVICE.type}\0{DEVICE.id}"
+    name = DEVICE_NAME
     await here._scripts.run_at(
         "take_device", partition_of(name), "another", name, "ulee", "", 0
     )
@@ -262,14 +264,18 @@ async def test_a_taking_is_final_even_if_its_node_fell_after_the_first_step(
     assert await there.cancel_jobs("s") == 0
 
 
+async def has_record(store: RedisStore, name: str = DEVICE_NAME) -> bool:
+    record = store._keys.of(name, "device")
+    return bool(await store._router.read(partition_of(name), "EXISTS", record))
+
+
 async def test_a_record_that_was_lost_is_made_again(
     nodes: tuple[RedisStore, RedisStore],
 ) -> None:
     here, _ = nodes
     await queued(here)
-    name = f"{DEVICE.type}\0{DEVICE.id}"
-    record = here._keys.of(name, "device")
-    await here._router.write(partition_of(name), "DEL", record)
+    record = here._keys.of(DEVICE_NAME, "device")
+    await here._router.write(partition_of(DEVICE_NAME), "DEL", record)
     assert len(await here.claim_jobs("apns", 200.0, 30.0)) == 1
     assert await here.forget_device(DEVICE.type, DEVICE.id, None) == 1
 
@@ -282,9 +288,7 @@ async def test_a_device_that_was_given_up_is_not_claimed_for_a_push_under_way(
     (job,) = await here.claim_jobs("apns", 200.0, 30.0)
     assert await there.deregister_device("s", None) == 1
     assert not await here._devices.holds("s", job.device)
-    name = f"{DEVICE.type}\0{DEVICE.id}"
-    record = here._keys.of(name, "device")
-    assert not await here._router.read(partition_of(name), "EXISTS", record)
+    assert not await has_record(here)
 
 
 async def test_a_clock_that_went_back_keeps_nobody_from_registering(
@@ -293,7 +297,7 @@ async def test_a_clock_that_went_back_keeps_nobody_from_registering(
     here, there = nodes
     await opened(here, user="kim")
     await here.deregister_device("s", None)
-    name = f"{DEVICE.type}\0{DEVICE.id}"
+    name = DEVICE_NAME
     # Nobody has the device, and the newest taking is one of a clock a year ahead.
     ahead = json.dumps({name: int((time.time() + 365 * 86400) * 1e6)})
     key = here._keys.of("s", "s")
@@ -350,9 +354,7 @@ async def test_a_device_of_an_earlier_revision_is_pushed_and_replaced(
     assert len(await here.claim_jobs("apns", 200.0, 0.0)) == 1
     await here.deregister_device("s", None)
     for kind in ("fcm", "gcm"):
-        name = f"{kind}\0phone"
-        record = here._keys.of(name, "device")
-        assert not await here._router.read(partition_of(name), "EXISTS", record)
+        assert not await has_record(here, f"{kind}\0phone")
 
 
 async def test_who_ends_his_chat_leaves_no_record_of_his_device(
@@ -361,9 +363,7 @@ async def test_who_ends_his_chat_leaves_no_record_of_his_device(
     here, _ = nodes
     await opened(here)
     await here.append("s", [said()], transition=End(by_customer=True))
-    name = f"{DEVICE.type}\0{DEVICE.id}"
-    record = here._keys.of(name, "device")
-    assert not await here._router.read(partition_of(name), "EXISTS", record)
+    assert not await has_record(here)
 
 
 async def test_a_browser_of_an_earlier_revision_is_pushed_and_replaced(
@@ -607,7 +607,7 @@ async def test_a_job_whose_device_cannot_be_looked_up_is_given_back(
 ) -> None:
     here, there = nodes
     await queued(here)
-    name = f"{DEVICE.type}\0{DEVICE.id}"
+    name = DEVICE_NAME
     place, record = partition_of(name), here._keys.of(name, "device")
     await here._router.write(place, "SET", record, "of another kind")
     with pytest.raises(StoreUnavailableError):
@@ -627,9 +627,10 @@ async def test_it_keeps_no_other_from_being_sent(
     await here.append("t", [answered(at=100.0)])
     (due,) = await here.claim_due("sales", 100.0, 0.0, 30.0)
     assert await here.announce(due, 1, [push("k", device=phone("t"))])
-    name = f"{DEVICE.type}\0{DEVICE.id}"
-    record = here._keys.of(name, "device")
-    await here._router.write(partition_of(name), "SET", record, "of another kind")
+    record = here._keys.of(DEVICE_NAME, "device")
+    await here._router.write(
+        partition_of(DEVICE_NAME), "SET", record, "of another kind"
+    )
     assert [job.id for job in await here.claim_jobs("apns", 200.0, 45.0)] == ["k"]
 
 
