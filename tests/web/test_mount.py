@@ -265,10 +265,11 @@ async def test_the_application_is_told_who_left(kind: type[BayeuxClient]) -> Non
     soon = Options(transports=EVERY, offline_after=0.1, max_interval=0.2)
     async with Shop(options=soon) as shop:
         shop.bayeux.on_left(gone.put)
-        async with shop.client(kind) as polite, shop.client(kind) as rude:
+        async with shop.client(kind) as polite:
             await polite.disconnect()
             left = await gone.get()
             assert left.id == polite.client_id
+        async with shop.client(kind) as rude:
             await rude.vanish()
             async with asyncio.timeout(5):
                 given_up = await gone.get()

@@ -73,7 +73,7 @@ async def test_all_of_them_serve_the_port(server: Server) -> None:
         answers = [shake_hands(http, server) for _ in range(MANY)]
         assert all(await asyncio.gather(*answers))
         counts = [connections(pid, port_of(server)) for pid in pids]
-    assert sum(counts) == MANY
+    assert sum(counts) >= MANY  # one of before may not be closed yet
     assert min(counts) > 0
 
 
