@@ -619,15 +619,7 @@ async def test_no_files_before_the_chat(node: Node | Pair) -> None:
 async def test_uploads_at_once_are_bounded(node: Node | Pair, cleo: TusClient) -> None:
     """Those of one customer: in all of his chats."""
     where = (await cleo.create(1000)).location
-    begun = [
-        await _begin(node, cleo, where, 1000, b"")
-        for _ in range(AT_ONCE_OF_CUSTOMER + 1)
-    ]
-    answers = [asyncio.create_task(reader.readline()) for reader, _ in begun]
-    done, _ = await asyncio.wait(
-        answers, return_when=asyncio.FIRST_COMPLETED, timeout=8
-    )
-    assert [b" 503 " in answer.result() for answer in done] == [True]
+    begun, answers = await _full(node, cleo, where)
     async with chatting(node) as (_, second):
         where_else = (await second.create(4)).location
         reader, writer = await _begin(node, second, where_else, 4, b"")
@@ -661,12 +653,7 @@ async def test_all_pictures_of_a_chat_can_be_asked_for_at_once(
     node: Node | Pair, cleo: TusClient
 ) -> None:
     shown, late = await cleo.send(b"abc"), (await cleo.create(1000)).location
-    begun = [
-        await _begin(node, cleo, late, 1000, b"") for _ in range(AT_ONCE_OF_CUSTOMER)
-    ]
-    refused, writer = await _begin(node, cleo, late, 1000, b"")
-    assert b" 503 " in await asyncio.wait_for(refused.readline(), 8)
-    writer.close()
+    begun, refused = await _full(node, cleo, late)
     asked = [await _sent(node, f"GET {shown}", cleo.headers) for _ in range(20)]
     answers = [asyncio.create_task(reader.readline()) for reader, _ in asked]
     for _, writer in begun:
@@ -674,6 +661,28 @@ async def test_all_pictures_of_a_chat_can_be_asked_for_at_once(
     assert all(b" 200 " in answer for answer in await asyncio.gather(*answers))
     for _, writer in asked:
         writer.close()
+    await asyncio.gather(*refused)
+
+
+async def _full(
+    node: Node | Pair, cleo: TusClient, where: str
+) -> tuple[
+    list[tuple[asyncio.StreamReader, asyncio.StreamWriter]], list[asyncio.Task[bytes]]
+]:
+    """Begin so many PATCHs that one is refused, whichever comes last to the server.
+
+    Returns the connections, and what reads the first line of each answer.
+    """
+    begun = [
+        await _begin(node, cleo, where, 1000, b"")
+        for _ in range(AT_ONCE_OF_CUSTOMER + 1)
+    ]
+    answers = [asyncio.create_task(reader.readline()) for reader, _ in begun]
+    done, _ = await asyncio.wait(
+        answers, return_when=asyncio.FIRST_COMPLETED, timeout=8
+    )
+    assert [b" 503 " in answer.result() for answer in done] == [True]
+    return begun, answers
 
 
 async def _entries(chat: V1Chat) -> int:
