@@ -49,9 +49,8 @@ CHATS = 5
 PAGE = os.sysconf("SC_PAGESIZE")
 BLOCKS = {1: 1, 2: 8}
 """Pieces of Python's memory by which the process may grow for each client of a round,
-by the number of nodes. One that is not forgotten takes a dozen or more. Two nodes
-remember each other's last 10,000 calls, which are less than two for each client, with
-four pieces each."""
+by the number of nodes. One that is not forgotten takes eight or more. Two nodes
+remember each other's last 10,000 calls, one for most clients, with four pieces each."""
 
 SLACK = 8 * 1024 * 1024
 """Bytes by which the process may grow in all rounds: less than the answers that could
