@@ -52,6 +52,41 @@ class ChatOptions:
         "Silence after which a customer who polls by REST counts as absent.",
         name="flex-disconnect-timeout",
     )
+    flex_push_enabled: bool = option(
+        BOOLEAN,
+        False,
+        "Lets customers of Chat API v2 who poll by REST ask for pushes.",
+        name="flex-push-enabled",
+        useless=_V2,
+    )
+    flex_push_timeout: int = option(
+        whole_seconds(1, 1_728_000),
+        45,
+        "Silence after which such a customer counts as absent.",
+        name="flex-push-timeout",
+        useless=_V2,
+    )
+    flex_push_on_join: bool = option(
+        BOOLEAN,
+        False,
+        "Lets them ask for pushes with the chat itself.",
+        name="flex-push-on-join",
+        useless=_V2,
+    )
+    flex_push_content: tuple[str, ...] = option(
+        names("item", "app-dbid", "secure-key", "session-id", "user-id"),
+        ("session-id", "user-id"),
+        "What their pushes tell about the chat.",
+        name="flex-push-content",
+        useless=_V2,
+    )
+    flex_push_resend_delay: int = option(
+        whole_seconds(1, DAY),
+        15,
+        "Time until a push that was not taken is sent again.",
+        name="flex-push-resend-delay",
+        useless=_V2,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
