@@ -64,6 +64,10 @@ class TakenError(StoreError):
         self.by = by
 
 
+class ConflictError(StoreError):
+    """The newest entry is not the one that was expected: somebody was faster."""
+
+
 class TranscriptFullError(StoreError):
     """The transcript has reached the greatest number of entries."""
 
@@ -205,6 +209,7 @@ class Store(Protocol):
         *,
         transition: Transition | None = None,
         once: Once | None = None,
+        expected: int | None = None,
     ) -> Appended:
         """Store the drafts at the next positions, all or none, with the transition.
 
@@ -221,11 +226,15 @@ class Store(Protocol):
         stay. The device of `Open` is registered at that date; all devices of the
         session are then those of its user. With `End(by_customer=True)`, the session
         loses its devices as in deregistering, but not in a repeat.
+        With `expected`, the position that the caller knows as the newest (0 for no
+        entry), nothing is stored if another one is: of several who saw the same
+        transcript, one stores. Who gets no answer looks at the transcript again.
 
-        Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError, which
-        a repeat never meets; TakenError for `Join(alone=True)` when another agent
-        is in; TranscriptFullError, but never for `End`; StoreUnavailableError;
-        StoreError when a value cannot be stored, such as text with a lone surrogate.
+        Raises: SessionNotFoundError; SessionNotOpenError; SessionEndedError and
+        ConflictError, which a repeat never meets; TakenError for `Join(alone=True)`
+        when another agent is in; TranscriptFullError, but never for `End`;
+        StoreUnavailableError; StoreError when a value cannot be stored, such as text
+        with a lone surrogate.
         """
         ...
 

@@ -154,6 +154,7 @@ class RedisStore:
         *,
         transition: Transition | None = None,
         once: Once | None = None,
+        expected: int | None = None,
     ) -> Appended:
         return await Append(
             scripts=self._scripts,
@@ -163,6 +164,7 @@ class RedisStore:
             drafts=drafts,
             transition=transition,
             once=once,
+            expected=expected,
             limit=self._limits.entries,
         )()
 

@@ -13,6 +13,7 @@ from cometd_chat.model import Draft, End, Entry, Join, Open, Session, Transition
 from cometd_chat.store import (
     Appended,
     Change,
+    ConflictError,
     Once,
     StoreUnavailableError,
     TranscriptFullError,
@@ -52,6 +53,7 @@ class Append:
     drafts: Sequence[Draft]
     transition: Transition | None
     once: Once | None
+    expected: int | None
     limit: int
 
     async def __call__(self) -> Appended:
@@ -85,6 +87,8 @@ class Append:
             with legible(self.session_id):
                 state = STATES[facts[0].decode()]
             refuse_closed(state)
+        if outcome == b"conflict":
+            raise ConflictError("the newest entry is another one")
         if outcome == b"full":
             raise TranscriptFullError("the transcript is full")
         raise StoreUnavailableError("the database gave an answer without a meaning")
@@ -125,6 +129,7 @@ class Append:
         words: list[Word] = [
             wanted,
             "" if ending else self.limit,
+            "" if self.expected is None else self.expected,
             f"k{once.key}" if once else "",
             "" if window is None else repr(window),
             repr(drafts[-1].at) if drafts else "",

@@ -208,6 +208,7 @@ class SqliteStore:
         *,
         transition: Transition | None = None,
         once: Once | None = None,
+        expected: int | None = None,
     ) -> Appended:
         return await self._writer.submit(
             Append(
@@ -215,6 +216,7 @@ class SqliteStore:
                 drafts=drafts,
                 transition=transition,
                 once=once,
+                expected=expected,
                 limit=self._limits.entries,
             )
         )

@@ -17,6 +17,7 @@ from cometd_chat.model import (
 from cometd_chat.store import (
     Appended,
     Change,
+    ConflictError,
     Once,
     SessionNotFoundError,
     TranscriptFullError,
@@ -53,6 +54,7 @@ class Append(Struct, frozen=True, kw_only=True):
     drafts: Sequence[Draft]
     transition: Transition | None
     once: Once | None
+    expected: int | None
     limit: int
 
     def __call__(self, db: sqlite3.Connection, news: list[Change]) -> Appended:
@@ -66,7 +68,7 @@ class Append(Struct, frozen=True, kw_only=True):
         after = self._decide(db, state, seats, last_at)
         if after is None and self.transition is not None:
             return Appended(entries=(), repeated=True)
-        self._refuse_full(last)
+        self._refuse(last)
         if after is not None:
             seats += isinstance(self.transition, Join)
             self._change(db, number, after, seats, news)
@@ -128,8 +130,10 @@ class Append(Struct, frozen=True, kw_only=True):
             case _:
                 pass  # no other touches devices
 
-    def _refuse_full(self, last: int) -> None:
+    def _refuse(self, last: int) -> None:
         """A full transcript may be ended, or it would stay open for ever."""
+        if self.expected is not None and self.expected != last:
+            raise ConflictError("the newest entry is another one")
         full = self.drafts and last + len(self.drafts) > self.limit
         if full and not isinstance(self.transition, End):
             raise TranscriptFullError("the transcript is full")

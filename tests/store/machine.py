@@ -35,6 +35,7 @@ from cometd_chat.model import (
     Transition,
 )
 from cometd_chat.store import (
+    ConflictError,
     Due,
     Once,
     SessionEndedError,
@@ -295,24 +296,27 @@ class Machine(RuleBasedStateMachine):
         drafts: list[Draft],
         transition: Transition | None,
         once: Once | None = None,
+        expected: int | None = None,
     ) -> bool:
         """Append to both; return whether it was done (no error, no repeat)."""
         chat = self.chats[name]
-        expected = chat.refusal(transition)
+        outcome = chat.refusal(transition)
+        if outcome is None and expected not in {None, chat.last}:
+            outcome = ConflictError
         work = self.store.append(
-            self.id(name), drafts, transition=transition, once=once
+            self.id(name), drafts, transition=transition, once=once, expected=expected
         )
-        if isinstance(expected, type):
-            with suppress(expected):
+        if isinstance(outcome, type):
+            with suppress(outcome):
                 self.run(work)
-                raise AssertionError(f"{expected} was not raised")
+                raise AssertionError(f"{outcome} was not raised")
             return False
         got = self.run(work)
-        assert got.repeated == (expected == "repeat")
-        if expected is None:
+        assert got.repeated == (outcome == "repeat")
+        if outcome is None:
             assert len(got.entries) == len(drafts)
             chat.store(drafts)
-        return expected is None
+        return outcome is None
 
     @rule(name=NAME, client=CLIENT, span=SPAN, acked=POSITION)
     def present(self, name: str, client: str, span: float, acked: int) -> None:

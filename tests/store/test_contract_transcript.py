@@ -22,6 +22,7 @@ from cometd_chat.model import (
     State,
 )
 from cometd_chat.store import (
+    ConflictError,
     Once,
     SessionEndedError,
     SessionNotFoundError,
@@ -109,6 +110,45 @@ async def test_reading_gives_a_page_after_a_position_and_takes_nothing_away(
     assert await store.read("s", 0, limit=0) == []
     assert positions(await store.read("s", -5, limit=2**70)) == [1, 2, 3, 4, 5, 6, 7]
     assert await store.read("unknown", 0) == []
+
+
+async def test_of_several_who_saw_the_same_transcript_one_stores(
+    store: Store,
+) -> None:
+    await opened(store)
+    for newest in (0, 1):
+        results = await asyncio.gather(
+            *(store.append("s", [said(str(n))], expected=newest) for n in range(9)),
+            return_exceptions=True,
+        )
+        lost = [r for r in results if isinstance(r, ConflictError)]
+        assert len(lost) == 8
+        assert (await store.get("s")).last == newest + 1
+
+
+async def test_what_comes_in_between_keeps_a_chat_open(store: Store) -> None:
+    await opened(store)
+    await store.append("s", [said("one")])
+    await store.append("s", [said("two")])
+    for transition in (None, joins(), End()):
+        with pytest.raises(ConflictError):
+            await store.append("s", [said()], transition=transition, expected=1)
+    session = await store.get("s")
+    assert (session.last, session.state) == (2, State.WAITING)
+    await store.append("s", [said("bye")], transition=End(), expected=2)
+    assert (await store.get("s")).ended
+
+
+async def test_a_repeat_is_no_conflict(store: Store) -> None:
+    await opened(store)
+    once = Once(key="k")
+    first = await store.append("s", [said()], once=once, expected=0)
+    again = await store.append("s", [said()], once=once, expected=0)
+    assert (again.entries, again.repeated) == (first.entries, True)
+    await store.append("s", [said()], transition=End(), expected=1)
+    assert (await store.append("s", [], transition=End(), expected=1)).repeated
+    with pytest.raises(SessionEndedError):
+        await store.append("s", [said()], expected=1)
 
 
 async def test_appending_nothing_stores_nothing(store: Store) -> None:

@@ -46,6 +46,15 @@ class Transcripts(Machine):
             chat.keys[key] = (chat.last + 1, chat.last + len(made), moment)
         self.apply(name, made, None, once)
 
+    @rule(name=NAME, facts=DRAFT, newest=st.integers(0, 4), end=st.booleans())
+    def append_after(self, name: str, facts: Any, newest: int, end: bool) -> None:
+        """Append if the newest entry is the one expected: the real one, mostly."""
+        chat = self.chats[name]
+        expected = chat.last if newest else chat.last - 1
+        ending = End() if end and self.now > 500 else None
+        if self.apply(name, [self.draft(*facts)], ending, expected=expected):
+            chat.state = State.ENDED if ending else chat.state
+
     @rule(name=NAME, agent=AGENT, alone=st.booleans())
     def join(self, name: str, agent: str, alone: bool) -> None:
         chat = self.chats[name]

@@ -669,6 +669,16 @@ async def test_what_was_stored_before_the_cut_is_not_stored_again(
     assert texts == [*map(str, range(20)), "yes?"]
 
 
+async def test_who_lost_the_answer_is_not_in_conflict_with_himself(
+    behind: RedisStore, proxy: Proxy
+) -> None:
+    await opened(behind)
+    proxy.cut_replies = 1
+    stored = await behind.append("s", [said()], expected=0)
+    assert (stored.position, stored.repeated, proxy.cuts) == (1, False, 1)
+    assert (await behind.get("s")).last == 1
+
+
 async def test_of_callers_that_lost_the_answer_one_sees_the_return(
     behind: RedisStore, proxy: Proxy
 ) -> None:

@@ -1,15 +1,16 @@
 -- Add entries, make a transition, arm the push and tell everybody, in one step.
 -- ARGV: 4 transition, '' for none: JSON {version, fields, devices}; version '?' asks
---       for the session  5 most entries, '' for no limit  6 key of `once`, '' or 'k' + key
---       7 its window  8 time of the newest draft, '' for none  9 10 unread = unread * 9 + 10
---       11 newest message, '' or 't' + text  12 13 14 time, JSON and mark of each entry
-local FIRST = 12
+--       for the session  5 most entries, '' for no limit  6 the newest position that is
+--       expected, '' for any  7 key of `once`, '' or 'k' + key  8 its window  9 time of the
+--       newest draft, '' for none  10 11 unread = unread * 10 + 11  12 newest message, ''
+--       or 't' + text  13 14 15 time, JSON and mark of each entry
+local FIRST = 13
 
 local function remembered(now)
-  local seen = ARGV[6] ~= '' and call('HGET', of('o'), ARGV[6])
+  local seen = ARGV[7] ~= '' and call('HGET', of('o'), ARGV[7])
   if not seen then return nil end
   local first, last, at = string.match(seen, '^(%S+) (%S+) (%S+)$')
-  if ARGV[7] ~= '' and tonumber(now) - tonumber(at) >= tonumber(ARGV[7]) then return nil end
+  if ARGV[8] ~= '' and tonumber(now) - tonumber(at) >= tonumber(ARGV[8]) then return nil end
   if tonumber(last) < tonumber(first) then return {} end
   return call('XRANGE', of('e'), first, last)
 end
@@ -33,8 +34,8 @@ local function grow(f, last)
     told[#told + 1] = '[' .. at .. ',' .. ARGV[i + 1] .. ']'
   end
   call('HSET', session, 'last', whole(last), 'last_at', at, 'unread',
-    whole(f.unread * tonumber(ARGV[9]) + tonumber(ARGV[10])))
-  if ARGV[11] ~= '' then call('HSET', session, 'last_text', string.sub(ARGV[11], 2)) end
+    whole(f.unread * tonumber(ARGV[10]) + tonumber(ARGV[11])))
+  if ARGV[12] ~= '' then call('HSET', session, 'last_text', string.sub(ARGV[12], 2)) end
   if notable then call('HSET', session, 'notable', notable) end
   if notable and f.absent_since ~= '' and f.unheard == '' then
     call('HSET', session, 'unheard', later(notable_at, f.absent_since))
@@ -52,6 +53,7 @@ end
 local function refusal(f, change, count)
   if change and change.version ~= f.version then return {'decide', call('HGETALL', session)} end
   if not change and not is_open(f.state) then return {'closed', f.state} end
+  if ARGV[6] ~= '' and ARGV[6] ~= f.last then return {'conflict'} end
   if count > 0 and ARGV[5] ~= '' and call('XLEN', of('e')) + count > tonumber(ARGV[5]) then
     return {'full'}
   end
@@ -60,7 +62,7 @@ end
 return once(function()
   local f = facts()
   if not f.state then return {'none'} end
-  local now = ARGV[8] ~= '' and ARGV[8] or f.last_at
+  local now = ARGV[9] ~= '' and ARGV[9] or f.last_at
   local before = remembered(now)
   if before then return {'repeat', before} end
   local change = ARGV[4] ~= '' and cjson.decode(ARGV[4])
@@ -75,8 +77,8 @@ return once(function()
     call('HSET', session, 'epoch', current)
   end
   local first = whole(last + 1)
-  if ARGV[6] ~= '' then
-    call('HSET', of('o'), ARGV[6], first .. ' ' .. whole(last + count) .. ' ' .. now)
+  if ARGV[7] ~= '' then
+    call('HSET', of('o'), ARGV[7], first .. ' ' .. whole(last + count) .. ' ' .. now)
   end
   if change then apply(change) elseif count > 0 then call('HINCRBY', session, 'version', 1) end
   local times, told, notable = {}, '[]', nil
