@@ -124,6 +124,16 @@ class Once(Struct, frozen=True, kw_only=True):
     window: float | None = None
 
 
+class Quiet(Struct, frozen=True, kw_only=True):
+    """An open session whose newest entry, the one at `last`, is of `since` (wall
+    seconds); without entries, that is when it was opened."""
+
+    session_id: str
+    service: str
+    last: int
+    since: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """A push that is due, lent to one worker until `lease` (wall seconds)."""
@@ -242,6 +252,19 @@ class Store(Protocol):
         """Return up to `limit` entries from position `after` + 1 on, in order.
 
         An unknown session has no entries.
+        """
+        ...
+
+    async def quiet(
+        self, before: float, cursor: str, limit: int
+    ) -> tuple[list[Quiet], str]:
+        """Look at about `limit` more of the open sessions; return those that have been
+        quiet since before `before`, and where to go on.
+
+        Whoever begins with the empty cursor, and goes on with the one returned until
+        that is empty again, has looked at all sessions that were open, in one state,
+        all the time; at others perhaps, or twice. Nothing is changed or lent: callers
+        see the same ones, and `append` with `expected` tells who was first.
         """
         ...
 

@@ -35,6 +35,7 @@ from cometd_chat.store import (
     Due,
     Limits,
     Once,
+    Quiet,
     Watcher,
 )
 from cometd_chat.store.codec import legible
@@ -177,6 +178,11 @@ class RedisStore:
         items = await self._router.read(partition_of(session_id), *words)
         with legible(session_id):
             return to_entries(items)
+
+    async def quiet(
+        self, before: float, cursor: str, limit: int
+    ) -> tuple[list[Quiet], str]:
+        return await self._sessions.quiet(before, cursor, limit)
 
     async def mark_present(
         self, session_id: str, client_id: str, until: float, acked: int = 0

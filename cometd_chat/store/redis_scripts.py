@@ -62,7 +62,12 @@ class Scripts:
 
     async def ask(self, name: str, session_id: str, *words: Word) -> Any:
         """Read something of a session."""
-        partition = partition_of(session_id)
+        return await self.ask_at(name, partition_of(session_id), session_id, *words)
+
+    async def ask_at(
+        self, name: str, partition: int, session_id: str, *words: Word
+    ) -> Any:
+        """Read something in this partition."""
         command = self._command(partition, "", session_id, *words)
         try:
             return await self.router.read(

@@ -15,13 +15,14 @@ from typing import TypeAlias
 from cometd_chat.model import Device, Session, State
 from cometd_chat.store import (
     Change,
+    Quiet,
     SessionDamagedError,
     SessionNotFoundError,
     StoreError,
     StoreUnavailableError,
 )
-from cometd_chat.store.codec import damaged, to_json
-from cometd_chat.store.redis_keys import partition_of
+from cometd_chat.store.codec import damaged, legible, to_json
+from cometd_chat.store.redis_keys import PARTITIONS, partition_of
 from cometd_chat.store.redis_news import News
 from cometd_chat.store.redis_rows import Row, new_row, stored_names, to_row
 from cometd_chat.store.redis_scripts import Scripts
@@ -40,6 +41,8 @@ Range: TypeAlias = tuple[str, str, str]
 
 Found: TypeAlias = tuple[float, str]
 """A score and its member."""
+
+_OPEN = (State.ACTIVE, State.WAITING)
 
 Decision: TypeAlias = Callable[[Row], bytes | None]
 """Returns what a session becomes (`change`), None to leave it as it is."""
@@ -227,6 +230,24 @@ class Sessions:
         found = [one for reply in replies for one in _found(reply)]
         return sorted(found)[:limit]
 
+    async def quiet(
+        self, before: float, cursor: str, limit: int
+    ) -> tuple[list[Quiet], str]:
+        """`Store.quiet`; a cursor is a partition and a state, and where it was left in
+        the list of these."""
+        partition, state, place = (cursor or f"0 {_OPEN[0]} 0").split()
+        words = (state, place, limit, repr(before))
+        reply = await self._scripts.ask_at("quiet", int(partition), "", *words)
+        found = [_to_quiet(*facts) for facts in reply[1]]
+        if (place := reply[0].decode()) != "0":
+            cursor = f"{partition} {state} {place}"
+        elif state == _OPEN[0]:
+            cursor = f"{partition} {_OPEN[1]} 0"
+        else:
+            following = int(partition) + 1
+            cursor = f"{following} {_OPEN[0]} 0" if following < PARTITIONS else ""
+        return [one for one in found if one], cursor
+
     async def newcomers(self, partition: int, limit: int) -> list[Found]:
         """Return the oldest sessions of a partition that were never opened, with the
         time of their creation."""
@@ -267,6 +288,17 @@ class Sessions:
     def tell(self, news: Change, number: bytes) -> None:
         if int(number):
             self._news.take(partition_of(news.session_id), int(number), news)
+
+
+def _to_quiet(name: bytes, service: bytes, last: bytes, since: bytes) -> Quiet | None:
+    with suppress(SessionDamagedError), legible(name):
+        return Quiet(
+            session_id=name.decode(),
+            service=service.decode(),
+            last=int(last),
+            since=float(since),
+        )
+    return None
 
 
 def _found(reply: Sequence[bytes]) -> list[Found]:

@@ -36,6 +36,7 @@ from cometd_chat.store import (
     Due,
     Limits,
     Once,
+    Quiet,
     StoreError,
     StoreUnavailableError,
     Watcher,
@@ -66,6 +67,7 @@ from cometd_chat.store.sqlite_presence import (
     postpone,
     update_badge,
 )
+from cometd_chat.store.sqlite_quiet import quiet
 from cometd_chat.store.sqlite_rows import (
     find_session,
     insert_session,
@@ -239,6 +241,11 @@ class SqliteStore:
                 )
         finally:
             self._reading -= 1
+
+    async def quiet(
+        self, before: float, cursor: str, limit: int
+    ) -> tuple[list[Quiet], str]:
+        return await self._readers.submit(lambda db: quiet(db, before, cursor, limit))
 
     async def mark_present(
         self, session_id: str, client_id: str, until: float, acked: int = 0

@@ -12,7 +12,7 @@ from cometd_chat.model import (
     Role,
     Session,
 )
-from cometd_chat.store import Store
+from cometd_chat.store import Quiet, Store
 
 ROOM = 400
 ROOM_FOR_NEW = 640
@@ -99,6 +99,15 @@ def push(name: str = "j", **facts: object) -> NewJob:
         **facts,
     }
     return NewJob(id=name, **known)  # type: ignore[arg-type]  # facts of a test
+
+
+async def walk(store: Store, before: float, limit: int = 100) -> list[Quiet]:
+    """Look at all open sessions; return the quiet ones."""
+    found, cursor = await store.quiet(before, "", limit)
+    while cursor:
+        more, cursor = await store.quiet(before, cursor, limit)
+        found += more
+    return found
 
 
 async def opened(store: Store, name: str = "s", **facts: object) -> str:

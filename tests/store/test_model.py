@@ -8,10 +8,13 @@ from hypothesis.stateful import precondition, rule
 from cometd_chat.model import JOINING, End, EntryKind, Leave, Role, State
 from cometd_chat.store import Once
 from tests.store.conftest import Place
-from tests.store.facts import joins, said
+from tests.store.facts import joins, said, walk
 from tests.store.machine import NAME, Machine, explore
 
 AGENT = st.sampled_from(("ann", "bo", "cy"))
+OPENED = 1.0
+"""When a chat was opened without an entry: at its creation."""
+
 DRAFT = st.tuples(
     st.sampled_from(
         (EntryKind.MESSAGE, EntryKind.TYPING_STARTED, EntryKind.FILE_UPLOADED)
@@ -84,6 +87,19 @@ class Transcripts(Machine):
             if by_customer:
                 self.chats[name].devices.clear()
                 self.equipped(name)
+
+    @rule(age=st.integers(0, 200), limit=st.sampled_from((1, 7, 500)))
+    def quiet(self, age: int, limit: int) -> None:
+        before = self.now - age
+        found = self.run(walk(self.store, before, limit))
+        mine = {q.session_id: q for q in found if q.session_id.startswith(self.prefix)}
+        still = {
+            self.id(name): (chat.last, (chat.times or [OPENED])[-1])
+            for name, chat in self.chats.items()
+            if chat.open and (chat.times or [OPENED])[-1] < before
+        }
+        assert {name: (one.last, one.since) for name, one in mine.items()} == still
+        assert {one.service for one in mine.values()} <= {self.service}
 
     @rule(name=NAME, after=st.integers(0, 8), limit=st.integers(0, 5))
     def read(self, name: str, after: int, limit: int) -> None:

@@ -58,6 +58,7 @@ from tests.store.facts import (
     push,
     said,
     spellings,
+    walk,
 )
 from tests.store.proxy import Proxy, proxied
 from tests.store.redis_server import LOGIN
@@ -537,6 +538,29 @@ async def test_a_damaged_session_is_told_once_and_holds_up_nobody(
     await here._router.write(place, "HSET", here._keys.of(bad, "s"), *facts)
     badges = await twice(lambda: here.claim_badges(200.0, 30.0, 1))
     assert [one.session.id for one in badges] == ["good"]
+    assert caplog.messages == [DAMAGED % bad]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("service", None),
+        ("service", b"\xff"),
+        ("last", b"many"),
+        ("last_at", b"soon"),
+        ("started_at", None),
+    ],
+)
+async def test_a_damaged_session_keeps_no_other_from_being_found_quiet(
+    nodes: tuple[RedisStore, RedisStore],
+    field: str,
+    text: bytes | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here, _ = nodes
+    bad = await with_damage(here, field, text)
+    for _ in range(2):
+        assert [one.session_id for one in await walk(here, 100.0)] == ["good"]
     assert caplog.messages == [DAMAGED % bad]
 
 

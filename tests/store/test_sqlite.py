@@ -44,6 +44,7 @@ from tests.store.facts import (
     push,
     said,
     spellings,
+    walk,
 )
 
 SEARCHES = re.compile(r"SEARCH .*(INDEX|INTEGER PRIMARY KEY) ")
@@ -839,6 +840,15 @@ async def test_a_damaged_session_is_told_once_and_holds_up_nobody(
         db.execute("UPDATE session SET badged = 1, acked = last")
     badges = [await store.claim_badges(200.0, 30.0, 1) for _ in range(2)]
     assert [one.session.id for lent in badges for one in lent] == ["good"]
+    assert caplog.messages == [DAMAGED % bad]
+
+
+async def test_a_damaged_session_keeps_no_other_from_being_found_quiet(
+    path: Path, store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = await damaged(path, store, "service = CAST(x'ff' AS TEXT)")
+    for _ in range(2):
+        assert [one.session_id for one in await walk(store, 100.0)] == ["good"]
     assert caplog.messages == [DAMAGED % bad]
 
 
