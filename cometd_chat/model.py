@@ -20,6 +20,9 @@ CUSTOMER = 1
 JOINING = 0
 """Participant number in a draft that speaks of whoever joins with it."""
 
+SERVER = -1
+"""Participant number in what the server itself says; it is in no chat."""
+
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 ALSO_CALLED: Mapping[str, tuple[str, ...]] = MappingProxyType(

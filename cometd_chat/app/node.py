@@ -30,6 +30,9 @@ one dies, not much more than that comes again."""
 FLUSH_PERIOD = 1.0
 """Seconds between two writes of acknowledged positions."""
 
+INACTIVITY_PERIOD = 1.0
+"""Seconds between two moments in which it may be time to look for quiet chats."""
+
 PUSH_PERIOD = 0.25
 """Seconds between two looks for pushes that are due."""
 
@@ -156,6 +159,7 @@ class Node:
         jobs = {
             chat.sweep: self.live.current.bayeux.sweep_period,
             chat.presence.flush: FLUSH_PERIOD,
+            chat.inactivity.sweep: INACTIVITY_PERIOD,
             chat.purge: PURGE_PERIOD,
             chat.purge_files: PURGE_FILES_PERIOD,
             chat.announcer.announce: PUSH_PERIOD,

@@ -16,6 +16,7 @@ from cometd_chat.chat import (
     Customers,
     Desks,
     Files,
+    Inactivity,
     Presence,
     Readers,
     Sessions,
@@ -109,6 +110,7 @@ class Chat:
         )
         self.desks = Desks(store, self.delivery, clock, live)
         self.agents = Agents(store, sessions, self.desks, self.delivery, clock, live)
+        self.inactivity = Inactivity(store, clock, live)
 
     def _open_bayeux(self, auth: TokenAuth, config: Config) -> None:
         self.server = bayeux.BayeuxServer(bayeux_options(config), new_id)

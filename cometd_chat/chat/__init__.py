@@ -15,6 +15,7 @@ from .identity import (
     TokenAuth,
     make_agent_token,
 )
+from .inactivity import Inactivity
 from .presence import Presence
 from .readers import Readers
 from .sessions import Sessions
@@ -31,6 +32,7 @@ __all__ = [
     "Desks",
     "Files",
     "IdentityError",
+    "Inactivity",
     "NotAllowedError",
     "Party",
     "Presence",

@@ -161,7 +161,7 @@ class Agents:
             participant=JOINING,
             nickname=agent.nickname,
             at=self._clock.time(),
-            notable=is_notable(self._live, session, EntryKind.JOINED),
+            notable=is_notable(self._live, session.service, EntryKind.JOINED),
         )
         join = Join(
             agent_id=agent.id, role=agent.role, nickname=agent.nickname, alone=True
@@ -246,7 +246,7 @@ class Agents:
             text=operation.text,
             message_type=operation.message_type,
             notable=operation.pushed
-            and is_notable(self._live, session, EntryKind.MESSAGE),
+            and is_notable(self._live, session.service, EntryKind.MESSAGE),
             push=operation.push,
         )
 
@@ -260,7 +260,7 @@ class Agents:
             nickname=part.nickname,
             at=self._clock.time(),
             text=text,
-            notable=is_notable(self._live, session, kind),
+            notable=is_notable(self._live, session.service, kind),
         )
 
     def _answer(

@@ -310,7 +310,7 @@ class Files:
                 "file-type": file.info.type,
             },
             notable=part.number != CUSTOMER
-            and is_notable(self._live, session, EntryKind.FILE_UPLOADED),
+            and is_notable(self._live, session.service, EntryKind.FILE_UPLOADED),
         )
 
 

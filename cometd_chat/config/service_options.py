@@ -52,6 +52,39 @@ class ChatOptions:
         "Silence after which a customer who polls by REST counts as absent.",
         name="flex-disconnect-timeout",
     )
+    timeout_alert: int = option(
+        whole_seconds(0, 365 * DAY),
+        DAY,
+        "Silence after which everybody in a chat is told that it will be closed soon; "
+        "0 never closes it. GMS has 255: here it is a day, for who uses a mobile app "
+        "may be away for hours.",
+        name="timeout-alert",
+    )
+    timeout_alert2: int = option(
+        whole_seconds(0, 365 * DAY),
+        0,
+        "Further silence after which they are told a second time; 0 does not.",
+        name="timeout-alert2",
+    )
+    timeout_close: int = option(
+        whole_seconds(0, 365 * DAY),
+        3600,
+        "Silence after they were told, the last time, until the chat is closed; 0 "
+        "never closes it. GMS has 45.",
+        name="timeout-close",
+    )
+    message_alert: str = option(
+        TEXT,
+        "Chat session will be closed soon due to inactivity of chat participants.",
+        "What they are told.",
+        name="message-alert",
+    )
+    message_close: str = option(
+        TEXT,
+        "Chat session closed due to inactivity of chat participants.",
+        "What they are told when the chat is closed.",
+        name="message-close",
+    )
     flex_push_enabled: bool = option(
         BOOLEAN,
         False,
