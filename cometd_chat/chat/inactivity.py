@@ -105,6 +105,8 @@ class Inactivity:
     async def sweep(self) -> None:
         """Look at all open chats if it is time to; call it about once a second."""
         now = self._clock.monotonic()
+        if self._config is not self._live.current:
+            self._looks_at = now
         if now >= self._looks_at:
             await self.look()
             pause = min(LONGEST_PAUSE, SHARE * self._shortest_silence())

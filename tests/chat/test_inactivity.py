@@ -282,6 +282,22 @@ async def test_options_of_a_reload_are_those_of_the_next_look(
     assert (await types(world, session))[1:] == [ALERT, CLOSE]
 
 
+async def test_a_silence_that_a_reload_shortens_is_noticed_at_once(
+    world: World, worker: Inactivity
+) -> None:
+    world.configure(TIMES.replace("100", "1000"))
+    session = await world.chat()
+    world.clock.now += 500
+    await worker.sweep()
+    world.configure(TIMES)
+    world.store.broken = {"quiet"}
+    with pytest.raises(StoreUnavailableError):
+        await worker.sweep()
+    world.store.broken.clear()
+    await worker.sweep()
+    assert (await types(world, session))[-1] == ALERT
+
+
 async def test_a_chat_that_is_only_quiet_is_read_once(
     world: World, worker: Inactivity
 ) -> None:
