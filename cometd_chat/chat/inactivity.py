@@ -41,14 +41,20 @@ ALERTS = 2
 """How often it is told at most before the end."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds between two looks at all open chats, at most: a step may be so late."""
+"""Seconds between two looks at all open chats, at most, but for `LOAD`: so late may a
+step be."""
 
 SHARE = 0.1
 """The pause as a share of the shortest silence after which there is a step, where that
 is less."""
 
-LOOKED_AT = 500
-"""Chats that the store looks at in one piece."""
+LOAD = 0.01
+"""Share of the time in which a process looks at chats, at most: where there are so many
+that a look takes long, looks are rare."""
+
+LOOKED_AT = 100
+"""Chats that the store looks at in one piece: Redis does nothing else meanwhile, for a
+millisecond."""
 
 AT_ONCE = 20
 """Chats that are attended to together; their writes share a commit."""
@@ -109,9 +115,11 @@ class Inactivity:
             self._looks_at = now
         if now >= self._looks_at:
             await self.look()
+            end = self._clock.monotonic()
             pause = min(LONGEST_PAUSE, SHARE * self._shortest_silence())
             # Processes that were started together do not look together for ever.
-            self._looks_at = now + pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            pause *= random.uniform(0.5, 1)  # noqa: S311 - no secret
+            self._looks_at = end + max(pause, (end - now) / LOAD)
 
     async def look(self) -> None:
         """Look at all open chats, and make the steps that are due."""

@@ -11,6 +11,7 @@ from cometd_chat.chat import Inactivity
 from cometd_chat.chat.inactivity import (
     ALERT,
     CLOSE,
+    LOAD,
     LONGEST_PAUSE,
     NEVER,
     Step,
@@ -329,6 +330,18 @@ async def test_looks_are_rare_where_silences_are_long(
         world.clock.now += 0.25
     looks = world.store.calls.count("quiet") / 2  # one for each state
     assert 17 < looks < 42
+
+
+async def test_looks_that_take_long_are_rare(world: World, worker: Inactivity) -> None:
+    async with world.store.holding("quiet", worker.sweep()):
+        world.clock.now += 3.0
+    looks = world.store.calls.count("quiet")
+    world.clock.now += 3.0 / LOAD - 1.0
+    await worker.sweep()
+    assert world.store.calls.count("quiet") == looks
+    world.clock.now += 2.0
+    await worker.sweep()
+    assert world.store.calls.count("quiet") > looks
 
 
 async def test_after_an_outage_the_looks_go_on(

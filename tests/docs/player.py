@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ from typing import Any, Self
 from aiohttp import ClientSession
 
 from cometd_chat.app import Node
+from cometd_chat.store import Change
 from tests.clients.agent import CHANNEL, AgentClient
 from tests.clients.raw import Json, V1App
 
@@ -252,6 +254,21 @@ class Player:
         await self._node.stop()
         await self._start()
 
+    async def fall_silent(self) -> None:
+        """Nobody writes in the chat for a day, which is over at once."""
+        config, told = self._node.live.current, asyncio.Event()
+
+        def hear(change: Change) -> None:
+            if change.entries:
+                told.set()
+
+        self._node.store.watch(hear)
+        chat = replace(config.chat, timeout_alert=1)
+        self._node.replace(replace(config, chat=chat))
+        async with asyncio.timeout(self.patience):
+            await told.wait()
+        self._node.replace(config)
+
     async def unstore(self) -> None:
         """The storage goes away."""
         await self._node.store.close()
@@ -262,6 +279,7 @@ _Action = Callable[..., Awaitable[None]]
 _ASIDES: Mapping[str, _Action] = {
     r"(\w+) publishes (\{.*\})": Player.operates,
     r"the customer (asks for a chat|writes|goes|comes back):? ?(.*)": Player.customer,
+    r"nobody writes for a day": Player.fall_silent,
     r"the server is started again": Player.restart,
     r"the storage fails": Player.unstore,
 }
