@@ -21,8 +21,9 @@ DISPLACED = 10
 class Purge:
     """`Store.purge`. First the session itself goes, in one step; then what leads to it.
 
-    A crash in between, or damage, leaves names of no session, which are removed where
-    they are met, and the record of a customer's key, which nobody else will ever have.
+    A crash in between, a lost answer or damage leaves names of no session, which are
+    removed where they are met, and the record of a customer's key, which nobody else
+    will ever have.
     """
 
     def __init__(self, scripts: Scripts, sessions: Sessions, devices: Devices) -> None:

@@ -21,7 +21,7 @@ RIGHTS = "+@all -@admin -@dangerous +info +role +cluster|slots +config|get"
 """What a user needs beside keys and channels, as `docs/redis.md` says."""
 
 COMMANDS = """
-DEL k, EXISTS k, GET k, SET k v, PEXPIRE k 1,
+DEL k, EXISTS k, GET k, SET k v, RENAME k k, PEXPIRE k 1,
 HDEL k f, HEXISTS k f, HGET k f, HGETALL k, HINCRBY k f 1, HKEYS k, HLEN k, HMGET k f,
 HSET k f v, HSETNX k f v, HVALS k,
 SADD k m, SMEMBERS k, SREM k m,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
@@ -43,6 +44,7 @@ from cometd_chat.store.redis_link import (
     LostError,
     RefusedError,
     UnconfirmedError,
+    Word,
 )
 from cometd_chat.store.redis_news import LOG, PROBE
 from cometd_chat.store.redis_scripts import SOURCES
@@ -713,6 +715,57 @@ async def test_of_callers_that_lost_the_answer_one_sees_the_return(
     proxy.cut_replies = 1
     assert await behind.mark_present("s", "phone", 100.0)
     assert not await behind.mark_present("s", "phone", 100.0)
+
+
+async def test_an_answer_is_forgotten_when_many_others_have_come(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    found = re.search(r"local ANSWERS = (\d+)", SOURCES["present"])
+    assert found
+    most, place = int(found[1]), partition_of("s")
+
+    async def does(operation: object, script: str, *words: Word) -> Any:
+        known = (place, f"operation {operation}", "s", *words)
+        return await here._scripts._evaluate(script, *known)
+
+    async def comes_back() -> Any:
+        return await does("first", "present", "phone", "50.0", 0, "1")
+
+    async def others(numbers: range) -> None:
+        await asyncio.gather(*(does(n, "set_base", n, "2.0") for n in numbers))
+
+    await opened(here)
+    await here.mark_absent("s", "phone", 60.0)
+    first = await comes_back()
+    await others(range(most))
+    assert await comes_back() == first
+    await others(range(most, 3 * most))
+    assert (await comes_back())[1] == b"0"
+    kinds = [
+        here._keys.everywhere(kind)[place] for kind in ("answers", "answers:older")
+    ]
+    kept = [await here._router.read(place, "HLEN", key) for key in kinds]
+    assert sum(kept) < 2 * most
+
+
+async def test_what_was_said_does_not_outlive_its_chat_in_answers(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await opened(here)
+    await here.mark_present("s", "phone", 50.0)
+    await here.append("s", [answered("a secret")])
+    assert len(await here.expire_presence(100.0)) == 1
+    (due,) = await here.claim_due("sales", 100.0, 0.0, 30.0)
+    assert await here.announce(due, 1, [push()])
+    assert [job.content for job in await here.claim_jobs("apns", 100.0, 30.0)]
+    await here.append("s", [], transition=End())
+    assert await here.purge(0.0, 1000.0) == 1
+    place, key = partition_of("s"), here._keys.everywhere("answers")[partition_of("s")]
+    kept = await here._router.read(place, "HVALS", key)
+    assert len(kept) > 5
+    assert b"secret" not in b"".join(kept)
 
 
 async def test_a_request_that_arrives_late_changes_nothing_more(

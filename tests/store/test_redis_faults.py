@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,9 @@ from cometd_chat.store.redis_check import (
     examine_all,
 )
 from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
-from cometd_chat.store.redis_link import Address, Login
+from cometd_chat.store.redis_link import Address, Login, Word
 from cometd_chat.store.redis_rights import COMMANDS, RIGHTS, check_rights
-from cometd_chat.store.redis_scripts import SOURCES
+from cometd_chat.store.redis_scripts import SOURCES, Scripts
 from cometd_chat.store.redis_topology import Servers
 from tests.store.facts import asks, joins, new, opened, said
 from tests.store.proxy import proxied
@@ -126,6 +127,39 @@ async def test_a_new_primary_gives_no_position_twice_and_no_news_are_missed(
     assert again.position == position + 1
     for one in (store, other):
         await one.close()
+
+
+class Repeating(Scripts):
+    """Asks for the same operation each time, as after a reply that was lost."""
+
+    async def run_at(
+        self, name: str, partition: int, session_id: str, *words: Word
+    ) -> Any:
+        return await self._evaluate(name, partition, "the same", session_id, *words)
+
+
+END_ALL = """
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if redis.call('PTTL', key) >= 0 then redis.call('DEL', key) end
+end
+"""
+
+
+async def test_a_new_primary_whose_clock_is_ahead_stores_no_append_twice(
+    server: RedisServer, replica: RedisServer
+) -> None:
+    """For it, whatever was to be forgotten after a time is forgotten at once."""
+    store = await RedisStore.open(both(server, replica))
+    await opened(store)
+    store._scripts = Repeating(store._router, store._keys)
+    assert (await store.append("s", [said()])).position == 1
+    until(lambda: replica.ask("XLEN", store._keys.of("s", "e")) == "1")
+    await asyncio.to_thread(server.kill)
+    replica.ask("REPLICAOF", "NO", "ONE")
+    replica.ask("EVAL", END_ALL, "0")
+    assert (await store.append("s", [said()])).position == 1
+    assert len(await store.read("s", 0)) == 1
+    await store.close()
 
 
 async def test_a_server_that_is_away_is_told_of_once_and_once_when_it_is_back(

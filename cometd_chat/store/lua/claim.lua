@@ -12,5 +12,5 @@ return once(function()
   end
   call('HSET', session, 'lease', ARGV[6])
   rank()
-  return {'ok', call('HGETALL', session)}
-end)
+  return {'ok'}
+end, everything)

@@ -6,5 +6,5 @@ return once(function()
   if tonumber(f[4]) > tonumber(ARGV[4]) then return {'no'} end
   call('HSET', session, 'badge_lease', ARGV[5])
   rank()
-  return {'ok', call('HGETALL', session)}
-end)
+  return {'ok'}
+end, everything)

@@ -14,5 +14,5 @@ return once(function()
   if tonumber(job[EXPIRY]) <= now or tonumber(later(job[READY], job[LEASE])) > now then return {'no'} end
   job[LEASE] = ARGV[6]
   keep_job(ARGV[4], job)
-  return {'ok', job[READY], job[ATTEMPTS], call('HGET', of('b'), ARGV[4])}
-end)
+  return {'ok', job[READY], job[ATTEMPTS]}
+end, function() return {call('HGET', of('b'), ARGV[4])} end)

@@ -18,7 +18,7 @@ local partition = KEYS[1]
 local STEP = 1000             -- positions left out when the newest may have been lost
 local SEQUENCE_STEP = 1000000 -- the same for the numbers of changes
 local LOG = 4096              -- sessions whose latest change is remembered
-local MEMORY = 60000          -- ms for which the outcome of an operation is remembered
+local ANSWERS = 2048          -- operations, at least, whose outcome is remembered
 
 local function of(kind) return base .. kind .. ':' .. sid end
 
@@ -214,6 +214,9 @@ local function equip(devices)
   end)
 end
 
+-- Return the whole session, as the only fact.
+local function everything() return {call('HGETALL', session)} end
+
 -- What a change that was decided in Python does: fields, and devices if they changed.
 local function apply(change)
   call('HSET', session, unpack(change.fields))
@@ -224,18 +227,27 @@ end
 -- Do the operation, or repeat the answer of the first time, when that was lost. Each
 -- script that changes something is in it.
 --
+-- Answers are forgotten when many others have come, not after a time: for a new primary
+-- whose clock is ahead, that would be over before it is asked for them.
+--
+-- `besides` returns what is answered, too, but not remembered: it may be long, and must not
+-- outlive its session.
+--
 -- It always writes. From Redis 7.2 on, WAIT and WAITAOF wait for what their own connection
 -- wrote; but what is answered may be what another connection wrote, which no replica and
 -- no disk may have yet.
-local function once(main)
-  if operation == '' then return main() end
-  local memory = base .. 'op:' .. operation
-  local answer = call('GET', memory)
+local function once(main, besides)
+  call('EXISTS', base .. 'op:' .. operation) -- it does not: see above
+  local newer, older = base .. 'answers', base .. 'answers:older'
+  local answer = call('HGET', newer, operation) or call('HGET', older, operation)
   local reply = answer and cjson.decode(answer) or main()
   if reply[1] == 'ok' then
-    call('SET', memory, answer or cjson.encode(reply), 'PX', MEMORY)
+    call('HSET', newer, operation, answer or cjson.encode(reply))
+    if call('HLEN', newer) >= ANSWERS then call('RENAME', newer, older) end
   else
     call('HSET', partition, 'answered', operation)
+    return reply
   end
+  for _, fact in ipairs(besides and besides() or {}) do reply[#reply + 1] = fact end
   return reply
 end

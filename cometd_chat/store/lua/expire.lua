@@ -7,5 +7,5 @@ return once(function()
   call('HSET', session, 'absent_since', ARGV[4])
   hear()
   rank()
-  return {'ok', tell(ALTERED), call('HGETALL', session)}
-end)
+  return {'ok', tell(ALTERED)}
+end, everything)
