@@ -16,6 +16,7 @@ after a failover, the next entry leaves a gap of 1000.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from cometd_chat.model import (
@@ -36,6 +37,7 @@ from cometd_chat.store import (
     Limits,
     Once,
     Quiet,
+    StoreUnavailableError,
     Watcher,
 )
 from cometd_chat.store.codec import legible
@@ -129,7 +131,9 @@ class RedisStore:
         await self._devices.own(session)
         # Ids are random, so that each partition has about its share of them.
         if (beyond := new - max(1, self._limits.new // PARTITIONS)) > 0:
-            await self._purge.displace(partition_of(session.id), beyond)
+            # Can wait for the next that comes: this one is kept already.
+            with suppress(StoreUnavailableError):
+                await self._purge.displace(partition_of(session.id), beyond)
 
     async def get(self, session_id: str) -> Session:
         return (await self._sessions.row(session_id)).session

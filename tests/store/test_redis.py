@@ -19,6 +19,7 @@ from cometd_chat.store import (
     DAMAGED,
     UNREADABLE,
     Change,
+    Limits,
     Once,
     SessionDamagedError,
     SessionNotFoundError,
@@ -674,6 +675,22 @@ async def test_of_two_users_who_register_a_device_at_once_one_has_it(
         sessions = [await nodes[0].get(name) for name in names]
         having = {session.user for session in sessions if session.devices}
         assert len(having) == 1
+
+
+async def test_who_comes_is_not_refused_because_nobody_can_go(
+    redis_single: Servers, prefix: str
+) -> None:
+    """The answer would say that nothing was kept, while it was."""
+    limits = Limits(new=PARTITIONS)
+    store = await RedisStore.open(redis_single, prefix=prefix, limits=limits)
+    names = (f"chat-{n}" for n in count())
+    first, second = islice(filter(lambda n: partition_of(n) == 0, names), 2)
+    await store.create(new(first, user="kim"))
+    place, leads = partition_of("kim"), store._keys.of("kim", "user")
+    await store._router.write(place, "SET", leads, "of another kind")
+    await store.create(new(second, created_at=2.0))
+    assert (await store.get(second)).id == second
+    await store.close()
 
 
 # --- a bad network ---------------------------------------------------------------
