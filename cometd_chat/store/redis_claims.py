@@ -20,7 +20,7 @@ from msgspec import MsgspecError
 
 from cometd_chat.model import Job, NewJob, SentPush, Session
 from cometd_chat.store import UNREADABLE, Due, SessionDamagedError, StoreError
-from cometd_chat.store.codec import damaged
+from cometd_chat.store.codec import legible
 from cometd_chat.store.redis_devices import Devices
 from cometd_chat.store.redis_keys import partition_of
 from cometd_chat.store.redis_rows import from_jobs, to_job, to_row, to_sent
@@ -129,7 +129,9 @@ class Claims:
         """`Store.sent_pushes`."""
         key = self._scripts.keys.of(session_id, "sent")
         partition = partition_of(session_id)
-        return to_sent(await self._scripts.router.read(partition, "HGETALL", key))
+        flat = await self._scripts.router.read(partition, "HGETALL", key)
+        with legible(session_id):
+            return to_sent(flat)
 
     async def _done(self, script: str, session_id: str, *words: Any) -> bool:
         outcome = await self._scripts.run(script, session_id, *words)
@@ -162,17 +164,21 @@ class Claims:
         return [one for one in lent.values() if one is not None]
 
     async def _expire(self, now: float, name: str) -> Session | None:
-        outcome, *facts = await self._scripts.run("expire", name, repr(now))
-        if outcome == b"ok":
-            self._sessions.tell_altered(name, facts[0])
-        return _read(name, outcome, facts[1:])
+        with suppress(SessionDamagedError):
+            outcome, *facts = await self._scripts.run("expire", name, repr(now))
+            if outcome == b"ok":
+                self._sessions.tell_altered(name, facts[0])
+                return _session(name, facts[1])
+        return None
 
     async def _lend(
         self, script: str, name: str, until: float, words: tuple[str, ...]
     ) -> Due | None:
-        outcome, *facts = await self._scripts.run(script, name, *words)
-        session = _read(name, outcome, facts)
-        return None if session is None else Due(session=session, lease=until)
+        with suppress(SessionDamagedError):
+            outcome, *facts = await self._scripts.run(script, name, *words)
+            if outcome == b"ok" and (session := _session(name, facts[0])):
+                return Due(session=session, lease=until)
+        return None
 
     async def _lend_job(
         self, provider: str, now: float, until: float, member: str
@@ -180,7 +186,7 @@ class Claims:
         _, job_id, session_id = member.split("\0", 2)
         words = (job_id, repr(now), repr(until), provider, member)
         lent = await self._scripts.run("claim_job", session_id, *words)
-        if lent[0] == b"damaged":
+        if lent[0] == b"unreadable":
             log.error(UNREADABLE, session_id, provider)
         if lent[0] != b"ok":
             return None
@@ -222,20 +228,14 @@ class Claims:
                 await self._scripts.run_at("expire_jobs", partition, *words)
 
 
-def _read(name: str, outcome: bytes, facts: Sequence[Any]) -> Session | None:
-    """Return the session that was got, None if there is none or it is damaged.
+def _session(name: str, flat: Sequence[bytes]) -> Session | None:
+    """Return the session that was lent, None if it is gone.
 
-    Nobody gets a damaged one, but it stays lent, or it would be found first again; the
-    scripts take away what they cannot lend.
+    Raises: SessionDamagedError. Nobody gets such a one, but it stays lent, or it would
+    be found first again; the scripts take away what they cannot lend.
     """
-    if outcome == b"damaged":
-        damaged(name)
-    if outcome != b"ok":
-        return None
-    with suppress(SessionDamagedError):
-        row = to_row(name, facts[0])
-        return row.session if row else None
-    return None
+    row = to_row(name, flat)
+    return row.session if row else None
 
 
 def _count(lent: dict[str, T | None]) -> int:

@@ -54,6 +54,9 @@ _OWN: dict[str, str] = {
 }
 """What a hash has beside the facts of the session, as it begins."""
 
+_OWN_NUMBERS = ("lease", "badge_lease", "base", "base_at")
+_OWN_TIMES = ("until", "unheard")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -148,12 +151,21 @@ def _to_row(flat: Sequence[bytes]) -> Row:
         name.decode(): value.decode()
         for name, value in zip(flat[::2], flat[1::2], strict=True)
     }
+    _check_own(known)
     return Row(
         session=_to_session(known),
         version=known["version"],
         seats=int(known["seats"]),
         takes=_to_takes(known["takes"]),
     )
+
+
+def _check_own(known: dict[str, str]) -> None:
+    """Refuse what the scripts would, so that nobody gets what nobody may change."""
+    for name in _OWN_NUMBERS:
+        float(known[name])
+    for name in _OWN_TIMES:
+        float(known[name] or 0)
 
 
 def _to_session(known: dict[str, str]) -> Session:

@@ -5,7 +5,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
-from cometd_chat.store.codec import storable
+from cometd_chat.store.codec import damaged, storable
 from cometd_chat.store.redis_keys import Keys, partition_of
 from cometd_chat.store.redis_link import RefusedError, Word
 from cometd_chat.store.redis_servers import Router
@@ -46,11 +46,15 @@ class Scripts:
     async def run(self, name: str, session_id: str, *words: Word) -> Any:
         """Change a session. A lost reply is asked for again, and is the first one.
 
-        Raises: StoreError for what is no Unicode; StoreUnavailableError.
+        Raises: SessionDamagedError, which is logged; StoreError for what is no
+        Unicode; StoreUnavailableError.
         """
         with storable():
             partition = partition_of(session_id)
-        return await self.run_at(name, partition, session_id, *words)
+        reply = await self.run_at(name, partition, session_id, *words)
+        if reply[0] == b"damaged":
+            raise damaged(session_id)
+        return reply
 
     async def run_at(
         self, name: str, partition: int, session_id: str, *words: Word
@@ -68,7 +72,9 @@ class Scripts:
         self, name: str, partition: int, session_id: str, *words: Word
     ) -> Any:
         """Read something in this partition."""
-        command = self._command(partition, "", session_id, *words)
+        base = self.keys.bases[partition]
+        keys = (2, self.keys.own[partition], f"{base}s:{session_id}")
+        command = (*keys, base, "", session_id, *words)
         try:
             return await self.router.read(
                 partition, "EVALSHA_RO", _DIGESTS[name], *command
@@ -77,22 +83,17 @@ class Scripts:
             return await self.router.read(partition, "EVAL_RO", SOURCES[name], *command)
 
     async def _evaluate(self, name: str, partition: int, *words: Word) -> Any:
-        command = self._command(partition, *words)
+        """Run a script that writes; `words` begin with the operation and a session.
+
+        One of its keys never exists. So a server that gives the partition to another
+        one refuses it before it begins, instead of in the middle, where it meets a key
+        that has moved already.
+        """
+        base = self.keys.bases[partition]
+        keys = (2, self.keys.own[partition], base + "never")
+        command = (*keys, base, *words)
         router = self.router
         try:
             return await router.write(partition, "EVALSHA", _DIGESTS[name], *command)
         except RefusedError:  # NOSCRIPT: this server does not know it yet
             return await router.write(partition, "EVAL", SOURCES[name], *command)
-
-    def _command(self, partition: int, *words: Word) -> tuple[Word, ...]:
-        """Return keys and arguments; `words` begin with the operation and a session.
-
-        The session's key is one of the two, if it is in this partition: while a slot
-        moves between servers, that of one key alone would not show that the other has
-        not arrived yet.
-        """
-        own, base = self.keys.own[partition], self.keys.bases[partition]
-        session_id = words[1]
-        if isinstance(session_id, str) and partition_of(session_id) == partition:
-            return (2, own, f"{base}s:{session_id}", base, *words)
-        return (1, own, base, *words)

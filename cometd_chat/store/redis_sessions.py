@@ -21,7 +21,7 @@ from cometd_chat.store import (
     StoreError,
     StoreUnavailableError,
 )
-from cometd_chat.store.codec import damaged, legible, to_json
+from cometd_chat.store.codec import legible, to_json
 from cometd_chat.store.redis_keys import PARTITIONS, partition_of
 from cometd_chat.store.redis_news import News
 from cometd_chat.store.redis_rows import Row, new_row, stored_names, to_row
@@ -274,8 +274,6 @@ class Sessions:
             outcome, *number = await self._scripts.run("amend", session_id, words)
             if wanted is None:
                 return row
-            if outcome == b"damaged":
-                raise damaged(session_id)
             if outcome == b"ok":
                 self.tell_altered(session_id, number[0])
                 return row

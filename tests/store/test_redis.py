@@ -19,6 +19,7 @@ from cometd_chat.store import (
     DAMAGED,
     UNREADABLE,
     Change,
+    Due,
     Limits,
     Once,
     SessionDamagedError,
@@ -432,7 +433,13 @@ async def test_what_a_queue_names_without_a_job_does_not_keep_others_from_being_
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("b", None), ("b", b"{"), ("b", b"[]"), ("b", b"\xff"), ("j", b"{"), ("j", b"[]")],
+    [
+        *(("b", text) for text in (None, b"{", b"[]", b"\xff")),
+        *(
+            ("j", text)
+            for text in (b"{", b"[]", b'["apns","","","0","x","1","0","0",""]')
+        ),
+    ],
 )
 async def test_a_damaged_push_is_dropped_and_the_others_are_lent(
     nodes: tuple[RedisStore, RedisStore],
@@ -487,6 +494,8 @@ DAMAGE = [
     ("acked", b"x"),
     ("notable", None),
     ("pushes", b""),
+    ("base", b"x"),
+    ("until", b"x"),
 ]
 
 
@@ -567,7 +576,90 @@ async def test_a_damaged_session_keeps_no_other_from_being_found_quiet(
     assert caplog.messages == [DAMAGED % bad]
 
 
-@pytest.mark.parametrize("field", ["until", "unheard", "lease", "badge_lease"])
+COUNTED = ["last_at", "unread"]
+KNOWN = ["last", "absent_since", "unheard", "state"]
+AWAITED = [
+    *("acked", "announced", "notable", "pushes", "lease", "badge_lease", "until"),
+    "service",
+]
+
+
+async def with_loan(store: RedisStore, field: str) -> tuple[str, Due]:
+    """Have a session that is due, and damage it then; return its key, too."""
+    await opened(store)
+    await store.mark_absent("s", "phone", 100.0)
+    await store.append("s", [answered(at=100.0)])
+    (due,) = await store.claim_due("sales", 100.0, 0.0, 30.0)
+    key = store._keys.of("s", "s")
+    words = ("HDEL", key, field) if field == "service" else ("HSET", key, field, "x")
+    await store._router.write(partition_of("s"), *words)
+    return key, due
+
+
+@pytest.mark.parametrize("field", [*KNOWN, *AWAITED])
+async def test_who_changes_a_damaged_session_is_told_and_leaves_no_trace(
+    nodes: tuple[RedisStore, RedisStore], field: str
+) -> None:
+    here, _ = nodes
+    key, due = await with_loan(here, field)
+    before = await here._router.read(partition_of("s"), "HGETALL", key)
+    for refused in (
+        here.append("s", [answered()], transition=joins()),
+        here.mark_present("s", "phone", 200.0),
+        here.mark_present("s", "another", 200.0),
+        here.mark_absent("s", "phone", 200.0),
+        here.acknowledge("s", 1),
+        here.set_badge_base("s", 1, 100.0),
+        here.register_device("s", phone(), 100.0),
+        here.announce(due, 1, [push()]),
+        here.postpone(due, 200.0),
+        here.update_badge(due, []),
+        here.badge("s"),
+    ):
+        with pytest.raises(SessionDamagedError):
+            await refused
+    assert await here._router.read(partition_of("s"), "HGETALL", key) == before
+    assert len(await here.read("s", 0)) == 1
+
+
+@pytest.mark.parametrize("field", [*COUNTED, *KNOWN, *AWAITED])
+async def test_what_is_said_in_a_damaged_session_is_stored_as_a_whole_or_not_at_all(
+    nodes: tuple[RedisStore, RedisStore], field: str
+) -> None:
+    here, _ = nodes
+    await with_loan(here, field)
+    refused = field not in AWAITED
+    with pytest.raises(SessionDamagedError) if refused else nullcontext():
+        await here.append("s", [answered(at=101.0)])
+    assert len(await here.read("s", 0)) == 2 - refused
+
+
+async def test_a_push_for_a_damaged_session_is_sent_once(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await queued(here)
+    (job,) = await here.claim_jobs("apns", 200.0, 30.0)
+    place, key = partition_of("s"), here._keys.of("s", "s")
+    await here._router.write(place, "HSET", key, "announced", "x")
+    assert await here.finish_job(job, 200.0)
+    assert await here.claim_jobs("apns", 300.0, 30.0) == []
+
+
+async def test_a_damaged_note_of_a_push_keeps_no_customer_from_coming_back(
+    nodes: tuple[RedisStore, RedisStore],
+) -> None:
+    here, _ = nodes
+    await queued(here)
+    place, key = partition_of("s"), here._keys.of("s", "sent")
+    await here._router.write(place, "HSET", key, "bad", '["ios"]')
+    assert not await here.confirm_push("s", "bad", 200.0, opened=True)
+    with pytest.raises(SessionDamagedError):
+        await here.sent_pushes("s")
+    assert await here.mark_present("s", "phone", 300.0)
+
+
+@pytest.mark.parametrize("field", ["unheard", "lease", "badge_lease"])
 async def test_a_damaged_time_of_one_session_holds_up_no_other(
     nodes: tuple[RedisStore, RedisStore],
     field: str,

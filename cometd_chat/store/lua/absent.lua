@@ -1,10 +1,8 @@
 -- ARGV: 4 client  5 at  6 acknowledged  7 the customer's own word, '' for none
-return once(function()
-  local f = call('HMGET', session, 'state', 'last', 'acked', 'absent_since', 'notable')
-  if not f[1] then return {'none'} end
+return once_known(function(f)
   call('ZADD', of('r'), 'XX', 'LT', ARGV[5], ARGV[4])
   local longest = call('ZREVRANGE', of('r'), 0, 0, 'WITHSCORES')[2] or ''
-  local last, acked = tonumber(f[2]), tonumber(f[3])
+  local last, acked = tonumber(f.last), tonumber(f.acked)
   if ARGV[7] ~= '' then
     acked = math.max(0, math.min(tonumber(ARGV[7]), last))
   else
@@ -13,7 +11,7 @@ return once(function()
   call('HSET', session, 'until', longest, 'acked', whole(acked))
   local others = longest ~= '' and tonumber(longest) > tonumber(ARGV[5])
   local number = '0'
-  if awaited(f[1], acked, f[5]) and f[4] == '' and not others then
+  if awaited(f.state, acked, f.notable) and f.absent_since == '' and not others then
     call('HSET', session, 'absent_since', ARGV[5])
     number = tell(ALTERED)
   end

@@ -43,11 +43,11 @@ local function grow(f, last)
   return times, '[' .. table.concat(told, ',') .. ']', notable
 end
 
-local function facts()
-  local v = call('HMGET', session, 'state', 'version', 'last', 'last_at', 'unread',
-    'absent_since', 'unheard', 'badged', 'epoch')
-  return {state = v[1], version = v[2], last = v[3], last_at = v[4], unread = v[5],
-    absent_since = v[6], unheard = v[7], badged = v[8], epoch = v[9]}
+local function known()
+  local v = call('HMGET', session, 'last', 'last_at', 'unread', 'absent_since', 'unheard',
+    'state', 'version', 'badged', 'epoch')
+  return sound(v, 3, 2) and {last = v[1], last_at = v[2], unread = v[3], absent_since = v[4],
+    unheard = v[5], state = v[6], version = v[7], badged = v[8], epoch = v[9]}
 end
 
 local function refusal(f, change, count)
@@ -60,8 +60,8 @@ local function refusal(f, change, count)
 end
 
 return once(function()
-  local f = facts()
-  if not f.state then return {'none'} end
+  local f = known()
+  if not f then return unknown() end
   local now = ARGV[9] ~= '' and ARGV[9] or f.last_at
   local before = remembered(now)
   if before then return {'repeat', before} end

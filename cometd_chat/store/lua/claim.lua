@@ -1,13 +1,13 @@
 -- ARGV: 4 now  5 delay  6 end of the lease  7 service
 return once(function()
-  if damaged() then return set_aside('now:' .. ARGV[7], 'after:' .. ARGV[7]) end
-  local f = call('HMGET', session, 'unheard', 'reachable', 'lease', 'pushes', 'service')
+  local f = facts()
+  if not f then return set_aside('now:' .. ARGV[7], 'after:' .. ARGV[7]) end
   local now, delay = tonumber(ARGV[4]), tonumber(ARGV[5])
-  if f[1] == '' or f[2] ~= '1' or tonumber(f[3]) > now then return {'no'} end
-  if tonumber(f[4]) == 0 and tonumber(f[1]) + delay > now then
+  if f.unheard == '' or f.reachable ~= '1' or tonumber(f.lease) > now then return {'no'} end
+  if tonumber(f.pushes) == 0 and tonumber(f.unheard) + delay > now then
     -- A loan that has ended counts no longer, but the delay does.
-    call('ZREM', base .. 'now:' .. f[5], sid)
-    call('ZADD', base .. 'after:' .. f[5], f[1], sid)
+    call('ZREM', base .. 'now:' .. f.service, sid)
+    call('ZADD', base .. 'after:' .. f.service, f.unheard, sid)
     return {'no'}
   end
   call('HSET', session, 'lease', ARGV[6])

@@ -1,9 +1,9 @@
 -- ARGV: 4 now  5 end of the lease
 return once(function()
-  if damaged() then return set_aside('badged') end
-  local f = call('HMGET', session, 'badged', 'acked', 'notable', 'badge_lease')
-  if f[1] ~= '1' or tonumber(f[2]) < tonumber(f[3]) then return {'no'} end
-  if tonumber(f[4]) > tonumber(ARGV[4]) then return {'no'} end
+  local f = facts()
+  if not f then return set_aside('badged') end
+  if f.badged ~= '1' or tonumber(f.acked) < tonumber(f.notable) then return {'no'} end
+  if tonumber(f.badge_lease) > tonumber(ARGV[4]) then return {'no'} end
   call('HSET', session, 'badge_lease', ARGV[5])
   rank()
   return {'ok'}

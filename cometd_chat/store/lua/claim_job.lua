@@ -9,7 +9,7 @@ return once(function()
   if not job then
     forget_job(ARGV[4])
     leave_queue(ARGV[7], ARGV[8])
-    return {'damaged'}
+    return {'unreadable'}
   end
   if tonumber(job[EXPIRY]) <= now or tonumber(later(job[READY], job[LEASE])) > now then return {'no'} end
   job[LEASE] = ARGV[6]

@@ -1,13 +1,12 @@
 -- What every script begins with. One script is one atomic step on one partition.
 --
--- KEYS: 1 the partition's own hash  2 the session's hash, where it is about one
+-- KEYS: 1 the partition's own hash  2 one that never exists, for a script that writes:
+--       while a cluster moves the slot, it is refused before it begins
 -- ARGV: 1 what all keys of the partition begin with  2 id of this operation, '' for
 --       one that only reads  3 session  4 ... what the script itself takes
 --
 -- Names of other keys are made here from ARGV[1], whose hash tag puts them all in the
--- slot of KEYS[1]. While a cluster moves this slot, scripts fail: the first thing that
--- `once` does is to look for a key that is not there, which ends a script before it
--- has changed anything. Times and scores stay text from end to end: a Lua number that is made
+-- slot of KEYS[1]. Times and scores stay text from end to end: a Lua number that is made
 -- text loses digits. '' stands for what is not known (None).
 
 local call = redis.call
@@ -81,46 +80,61 @@ local function enlist()
   put(base .. 'over', f[1] == 'ended' and f[5], sid)
 end
 
--- Put the session where those look who wait for a time: the end of presence, a push
--- that is due at once (`now:`) or after the delay (`after:`), a badge that went down.
+-- Tell whether the first values are numbers, and the next ones numbers or ''.
+local function sound(values, numbers, times)
+  for i = 1, numbers + times do
+    if not tonumber(values[i]) and (values[i] ~= '' or i <= numbers) then return false end
+  end
+  return true
+end
+
+-- Return the facts that most changes are decided by; nil if there is no session, or if it
+-- is damaged: a script would fail in the middle, for this session and all after it.
+local function facts()
+  local v = call('HMGET', session, 'last', 'acked', 'announced', 'notable', 'pushes', 'lease',
+    'badge_lease', 'absent_since', 'until', 'unheard', 'service', 'state', 'reachable', 'badged')
+  local service, state = v[11], v[12]
+  local known = is_open(state) or state == 'new' or state == 'ended'
+  if not (sound(v, 7, 3) and service and known) then return nil end
+  return {last = v[1], acked = v[2], announced = v[3], notable = v[4], pushes = v[5],
+    lease = v[6], badge_lease = v[7], absent_since = v[8], till = v[9], unheard = v[10],
+    service = service, state = state, reachable = v[13], badged = v[14]}
+end
+
+-- Put the session where those look who wait for a time, or take it away where there is
+-- none: the end of presence, a push that is due at once (`now:`) or after the delay
+-- (`after:`), a badge that went down.
+local function await(service, presence, now, after, badge)
+  put(base .. 'present', presence, sid)
+  put(base .. 'now:' .. service, now, sid)
+  put(base .. 'after:' .. service, after, sid)
+  put(base .. 'badged', badge, sid)
+  if now or after then
+    call('SADD', base .. 'services', service)
+  elseif call('EXISTS', base .. 'now:' .. service, base .. 'after:' .. service) == 0 then
+    call('SREM', base .. 'services', service)
+  end
+end
+
+-- The same by the facts; a damaged session stays where it is, until it is found there.
 local function rank()
-  local f = call('HMGET', session, 'service', 'state', 'absent_since', 'until', 'unheard',
-    'reachable', 'pushes', 'lease', 'badged', 'acked', 'notable', 'badge_lease')
-  local here = f[3] == '' and f[4] ~= '' and awaited(f[2], f[10], f[11])
-  put(base .. 'present', here and f[4], sid)
-  local unheard = f[5] ~= '' and f[6] == '1'
-  local told = tonumber(f[7]) > 0 or tonumber(f[8]) > 0
-  put(base .. 'now:' .. f[1], unheard and told and later(f[5], f[8]), sid)
-  put(base .. 'after:' .. f[1], unheard and not told and f[5], sid)
-  if unheard then
-    call('SADD', base .. 'services', f[1])
-  elseif call('EXISTS', base .. 'now:' .. f[1], base .. 'after:' .. f[1]) == 0 then
-    call('SREM', base .. 'services', f[1])
-  end
-  put(base .. 'badged', f[9] == '1' and tonumber(f[10]) >= tonumber(f[11]) and f[12], sid)
+  local f = facts()
+  if not f then return end
+  local here = f.absent_since == '' and f.till ~= '' and awaited(f.state, f.acked, f.notable)
+  local unheard = f.unheard ~= '' and f.reachable == '1'
+  local told = tonumber(f.pushes) > 0 or tonumber(f.lease) > 0
+  local lower = f.badged == '1' and tonumber(f.acked) >= tonumber(f.notable)
+  await(f.service, here and f.till, unheard and told and later(f.unheard, f.lease),
+    unheard and not told and f.unheard, lower and f.badge_lease)
 end
 
-local TIMES = {'absent_since', 'until', 'unheard'} -- or ''
-local NUMBERS = {'last', 'acked', 'announced', 'notable', 'pushes', 'lease', 'badge_lease'}
-
--- Tell whether something is missing, or is no number, without which the session cannot
--- be put anywhere: a script would fail in the middle, for this session and all after it.
-local function damaged()
-  local service, state = unpack(call('HMGET', session, 'service', 'state'))
-  if not service or not (is_open(state) or state == 'new' or state == 'ended') then return true end
-  for _, value in ipairs(call('HMGET', session, unpack(TIMES))) do
-    if value ~= '' and not tonumber(value) then return true end
-  end
-  for _, value in ipairs(call('HMGET', session, unpack(NUMBERS))) do
-    if not tonumber(value) then return true end
-  end
-  return false
-end
+-- Tell why there are no facts.
+local function unknown() return {call('EXISTS', session) == 1 and 'damaged' or 'none'} end
 
 -- Take such a session, or the name of none, from where it is found first for ever.
 local function set_aside(...)
   for _, index in ipairs({...}) do call('ZREM', base .. index, sid) end
-  return {call('EXISTS', session) == 1 and 'damaged' or 'none'}
+  return unknown()
 end
 
 -- Bring `unheard` up to date: while the customer is absent, the time of the first
@@ -141,10 +155,25 @@ end
 -- queues each begins with its age, so that of those ready at one time the oldest is first.
 local PROVIDER, TYPE, DEVICE, SILENT, READY, EXPIRY, ATTEMPTS, LEASE, AGE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
+-- Return the so many values of a JSON array, nil for what is none.
+local function to_list(text, length)
+  local read, list = pcall(cjson.decode, text)
+  return read and type(list) == 'table' and #list == length and list or nil
+end
+
 -- Return the facts of a job, nil for what is none or is damaged.
 local function to_job(text)
-  local read, job = pcall(cjson.decode, text)
-  return read and type(job) == 'table' and #job == AGE and job or nil
+  local job = to_list(text, AGE)
+  for i = READY, job and LEASE or 0 do
+    if not tonumber(job[i]) then return nil end
+  end
+  return job
+end
+
+-- The same for a push that was sent: type, provider, position, and when what became of it.
+local function to_sent(text)
+  local sent = to_list(text, 6)
+  return sent and tonumber(sent[3]) and sent or nil
 end
 
 local function queued(id, job) return job[AGE] .. '\0' .. id .. '\0' .. sid end
@@ -237,17 +266,28 @@ end
 -- wrote; but what is answered may be what another connection wrote, which no replica and
 -- no disk may have yet.
 local function once(main, besides)
-  call('EXISTS', base .. 'op:' .. operation) -- it does not: see above
   local newer, older = base .. 'answers', base .. 'answers:older'
   local answer = call('HGET', newer, operation) or call('HGET', older, operation)
   local reply = answer and cjson.decode(answer) or main()
   if reply[1] == 'ok' then
     call('HSET', newer, operation, answer or cjson.encode(reply))
-    if call('HLEN', newer) >= ANSWERS then call('RENAME', newer, older) end
+    -- Now and then is enough; ids are random.
+    if string.byte(operation, -1) % 16 == 0 and call('HLEN', newer) >= ANSWERS then
+      call('RENAME', newer, older)
+    end
   else
     call('HSET', partition, 'answered', operation)
     return reply
   end
   for _, fact in ipairs(besides and besides() or {}) do reply[#reply + 1] = fact end
   return reply
+end
+
+-- The same for what changes a session, by its facts.
+local function once_known(main)
+  return once(function()
+    local f = facts()
+    if not f then return unknown() end
+    return main(f)
+  end)
 end

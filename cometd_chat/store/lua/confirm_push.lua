@@ -1,10 +1,9 @@
 -- ARGV: 4 push  5 at  6 '1' when it was opened
 return once(function()
-  local text = call('HGET', of('sent'), ARGV[4])
-  if not text then return {'no'} end
-  local facts = cjson.decode(text)
-  if facts[5] == '' then facts[5] = ARGV[5] end
-  if ARGV[6] == '1' and facts[6] == '' then facts[6] = ARGV[5] end
-  call('HSET', of('sent'), ARGV[4], cjson.encode(facts))
+  local sent = to_sent(call('HGET', of('sent'), ARGV[4]))
+  if not sent then return {'no'} end
+  if sent[5] == '' then sent[5] = ARGV[5] end
+  if ARGV[6] == '1' and sent[6] == '' then sent[6] = ARGV[5] end
+  call('HSET', of('sent'), ARGV[4], cjson.encode(sent))
   return {'ok'}
 end)

@@ -1,16 +1,15 @@
 -- ARGV: 4 job  5 its lease  6 when it was sent, '' for never  7 position  8 type of the
 --       device  9 provider  10 '1' when it was silent
 return once(function()
-  local state = call('HGET', session, 'state')
-  if ARGV[6] ~= '' and state and state ~= '' then
-    local facts = {ARGV[8], ARGV[9], ARGV[7], ARGV[6], '', ''}
-    call('HSETNX', of('sent'), ARGV[4], cjson.encode(facts))
+  local f = ARGV[6] ~= '' and facts()
+  if f then
+    local sent = {ARGV[8], ARGV[9], ARGV[7], ARGV[6], '', ''}
+    call('HSETNX', of('sent'), ARGV[4], cjson.encode(sent))
     if ARGV[10] ~= '1' then
       call('HSET', session, 'badged', '1')
       -- The customer may have come and gone while it was sent.
-      local f = call('HMGET', session, 'announced', 'last')
-      local told = math.min(tonumber(ARGV[7]), tonumber(f[2]))
-      if tonumber(f[1]) < told then
+      local told = math.min(tonumber(ARGV[7]), tonumber(f.last))
+      if tonumber(f.announced) < told then
         call('HSET', session, 'announced', whole(told))
         hear()
       end

@@ -9,10 +9,10 @@ return once(function()
   if not old then return {'no'} end
   facts, readers = call('HGETALL', session), call('ZRANGE', of('r'), 0, -1)
   drop_jobs(function() return true end)
-  call('HSET', session, 'service', call('HGET', session, 'service') or '', 'state', '',
-    'absent_since', '', 'until', '', 'unheard', '', 'badged', '0', 'pushes', '0', 'lease', '0')
+  local service = call('HGET', session, 'service') or ''
+  call('HSET', session, 'service', service, 'state', '')
   enlist()
-  rank()
+  await(service)
   call('DEL', session, of('e'), of('n'), of('q'), of('o'), of('r'), of('j'), of('b'), of('sent'))
   return {'ok', tell(ALTERED)}
 end, function() return {facts, readers} end)
