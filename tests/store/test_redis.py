@@ -842,7 +842,9 @@ async def test_an_answer_is_forgotten_when_many_others_have_come(
         return await does("first", "present", "phone", "50.0", 0, "1")
 
     async def others(numbers: range) -> None:
-        await asyncio.gather(*(does(n, "set_base", n, "2.0") for n in numbers))
+        for n in numbers[::64]:  # few at a time: each has to be answered in time
+            some = numbers[n - numbers[0] :][:64]
+            await asyncio.gather(*(does(n, "set_base", n, "2.0") for n in some))
 
     await opened(here)
     await here.mark_absent("s", "phone", 60.0)
