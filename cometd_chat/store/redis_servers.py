@@ -226,11 +226,13 @@ class Router:
         pause = FIRST_PAUSE
         while True:
             place = self._voice if partition is None else partition
+            owner = self._owners[place]
             try:
-                return await self._try(place, command, writes=writes)
+                owner = owner or await self._owner(place)
+                return await self._try(owner, command, writes=writes)
             except (OSError, LostError, RefusedError) as error:
-                problem = _explained(error, self._owners[place])
-                self._mistrust(place, error)
+                problem = _explained(error, owner)
+                self._mistrust(place, owner, error)
             if partition is None:
                 self._voice = random.randrange(PARTITIONS)  # noqa: S311 - no secret
             if loop.time() + pause > end or self._closed:
@@ -238,10 +240,7 @@ class Router:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _try(self, partition: int, command: Command, *, writes: bool) -> Any:
-        owner = self._owners[partition]
-        if owner is None:
-            owner = await self._owner(partition)
+    async def _try(self, owner: Address, command: Command, *, writes: bool) -> Any:
         link = await self._link(owner, writes=writes)
         try:
             return await link.send(command)
@@ -260,26 +259,33 @@ class Router:
             await asking
             return await reply
 
-    def _mistrust(self, partition: int, error: Exception) -> None:
-        """Learn from an error that another try may avoid.
+    def _mistrust(
+        self, partition: int, owner: Address | None, error: Exception
+    ) -> None:
+        """Learn from an error, with this owner, that another try may avoid.
 
         Raises: the error itself where none may.
         """
         if not isinstance(error, RefusedError):
-            self._owners = [None] * PARTITIONS
+            self._disown(owner)
         elif error.code == "MOVED":
-            address = redirection(error, self._owners[partition])
+            address = redirection(error, owner)
             self._owners[partition] = address
             if address not in self._known:
                 self._known.append(address)
                 self._searching().add_done_callback(_expected)
         elif error.code in _NOBODY:
-            self._owners = [None] * PARTITIONS
+            self._disown(owner)
         elif error.code in {"NOSCRIPT"}:
             raise error
         else:
             problem = f"the database failed: {_problem(error)}"
             raise StoreUnavailableError(problem) from None
+
+    def _disown(self, server: Address | None) -> None:
+        """Ask anew who has what this one had. The others go on; and where another has
+        it by now, the error was late."""
+        self._owners = [None if one == server else one for one in self._owners]
 
     async def _link(self, address: Address, *, writes: bool) -> Link:
         """Return the connection, made if need be: once for all who want it."""
@@ -324,15 +330,20 @@ class Router:
         await (self._find_slots() if self.servers.cluster else self._find_primary())
 
     async def _find_slots(self) -> None:
-        """Believe the first member that answers: the cluster settles disputes."""
+        """Believe the first member that knows all owners: the cluster settles disputes.
+        One that was cut off, or has just joined, may know a part."""
         with _asking(self._slots(one) for one in self._known) as tasks:
             for answer in asyncio.as_completed(tasks):
                 with suppress(RefusedError):  # as long as another one answers
-                    if found := await answer:
-                        self._owners, members = found
-                        self._know(members)
+                    if (found := await answer) and None not in found[0]:
+                        self._believe(found)
                         return
-            _answered(tasks)
+            if found := max(_answered(tasks), key=_extent, default=None):
+                self._believe(found)
+
+    def _believe(self, found: _Map) -> None:
+        self._owners, members = found
+        self._know(members)
 
     async def _find_primary(self) -> None:
         """Compare what all say of themselves: a former primary may have come back."""
@@ -415,6 +426,11 @@ def _answered(tasks: Iterable["asyncio.Task[T | None]"]) -> list[T]:
     if refusals and not answers:
         raise refusals[0]
     return answers
+
+
+def _extent(found: _Map) -> int:
+    """Return of how many partitions the owner is known."""
+    return PARTITIONS - found[0].count(None)
 
 
 def _expected(search: "asyncio.Task[None]") -> None:

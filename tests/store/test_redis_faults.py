@@ -19,7 +19,13 @@ from cometd_chat.store.redis_check import (
     UnsuitableServerError,
     examine_all,
 )
-from cometd_chat.store.redis_keys import LAYOUT, TAGS, Keys, partition_of, slot_of
+from cometd_chat.store.redis_keys import (
+    LAYOUT,
+    TAGS,
+    Keys,
+    partition_of,
+    slot_of,
+)
 from cometd_chat.store.redis_link import Address, Login, Word
 from cometd_chat.store.redis_rights import COMMANDS, RIGHTS, check_rights
 from cometd_chat.store.redis_scripts import SOURCES, Scripts
@@ -472,6 +478,21 @@ async def test_a_cluster_goes_on_when_a_primary_falls(tmp_path: Path) -> None:
         await store.append("s", [], transition=joins())
         assert len((await store.get("s")).agents) == 1
         await store.close()
+
+
+async def test_a_member_that_forgot_the_others_does_not_speak_for_all(
+    moving: list[RedisServer],
+) -> None:
+    first, *others = moving
+    first.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    for other in others:
+        first.ask("CLUSTER", "FORGET", other.ask("CLUSTER", "MYID"))
+    store = await RedisStore.open(cluster_servers(moving))
+    for _ in range(20):
+        await store._router._searching()
+        assert None not in store._router._owners
+    await opened(store)
+    await store.close()
 
 
 def owner(nodes: list[RedisServer], name: str) -> RedisServer | None:

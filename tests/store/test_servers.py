@@ -5,7 +5,8 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from cometd_chat.store.redis_link import Address
+from cometd_chat.store.redis_keys import PARTITIONS
+from cometd_chat.store.redis_link import Address, LostError, RefusedError
 from cometd_chat.store.redis_servers import Router
 from cometd_chat.store.redis_topology import Servers
 from tests.store.redis_server import LOGIN
@@ -88,6 +89,45 @@ async def test_a_member_that_was_thrown_out_takes_no_other_away() -> None:
         for _ in range(20):
             await nodes._searching()
             assert nodes._owners[0] == member
+        await nodes.close()
+
+
+async def test_a_member_that_knows_a_part_does_not_speak_for_the_cluster() -> None:
+    members = Members()
+
+    def alone(command: bytes, here: Address) -> bytes:
+        place = b"*2\r\n" + _text(here.host) + b":%d\r\n" % here.port
+        return b"*1\r\n*3\r\n:0\r\n:5460\r\n" + place
+
+    async with server(alone) as outcast, server(members.answer) as member:
+        members.owner = member
+        nodes = router([outcast, member], cluster=True)
+        for _ in range(20):
+            await nodes._searching()
+            assert set(nodes._owners) == {member}
+        await nodes.close()
+        lonely = router([outcast], cluster=True)
+        await lonely._searching()
+        assert set(lonely._owners) == {outcast, None}
+        await lonely.close()
+
+
+async def test_who_falls_takes_no_owner_of_other_partitions_along() -> None:
+    def refuse(command: bytes, here: Address) -> bytes:
+        return b"-CLUSTERDOWN The cluster is down\r\n"
+
+    def answer(command: bytes, here: Address) -> bytes:
+        return b":1\r\n"
+
+    async with server(refuse) as fallen, server(answer) as other:
+        nodes = router([fallen, other], cluster=True)
+        nodes._owners = [fallen, *[other] * (PARTITIONS - 1)]
+        for wrong in (RefusedError("CLUSTERDOWN"), LostError(), OSError()):
+            nodes._owners[0] = fallen
+            nodes._mistrust(0, fallen, wrong)
+            assert nodes._owners == [None, *[other] * (PARTITIONS - 1)]
+        nodes._mistrust(1, fallen, LostError())
+        assert nodes._owners[1] == other, "the error of a former owner is late"
         await nodes.close()
 
 
