@@ -9,6 +9,10 @@ from cometd_chat.store import StoreError
 from cometd_chat.store.redis_keys import PARTITIONS, SLOTS, slot_of
 from cometd_chat.store.redis_link import Address, Login, RefusedError
 
+FOLLOWING = 10
+"""Seconds for which a replica that is silent still follows, as for Redis by default
+(`min-replicas-max-lag`): a primary that was cut off lists its replicas for longer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
@@ -42,13 +46,21 @@ def role_of(address: Address, reply: Sequence[Any]) -> Role:
 
 
 def with_history(role: Role, info: bytes | None) -> Role:
-    """Return the role with what `INFO replication` says of the data's history; empty
-    if it does not. No two primaries have the same one."""
+    """Return the role with what `INFO replication` says, if it does: the data's
+    history, of which no two primaries have the same, and how many follow by now."""
+    if info is None:
+        return role
     return replace(
         role,
-        history=_named("master_replid", info or b""),
-        former=_named("master_replid2", info or b""),
+        replicas=_followers(info),
+        history=_named("master_replid", info),
+        former=_named("master_replid2", info),
     )
+
+
+def _followers(info: bytes) -> int:
+    lags = re.findall(rb"\bstate=online,offset=\d+,lag=(\d+)", info)
+    return sum(int(lag) <= FOLLOWING for lag in lags)
 
 
 def _named(field: str, info: bytes) -> str:

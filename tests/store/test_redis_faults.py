@@ -272,6 +272,27 @@ async def test_who_is_connected_to_a_former_primary_notices_its_successor(
     await store.close()
 
 
+async def test_a_replica_that_fell_silent_does_not_follow(
+    server: RedisServer, second: RedisServer
+) -> None:
+    """The network between the two is gone: neither hears that the other has."""
+    async with proxied(server.address) as line:
+        second.ask("REPLICAOF", line.address.host, str(line.address.port))
+        await asyncio.to_thread(until, lambda: second.linked(0) and server.linked(1))
+        store = await RedisStore.open(both(server, second))
+        await opened(store)
+        await asyncio.to_thread(until, lambda: second.ask("DBSIZE") != "0")
+        line.passing.clear()
+        await line.holds(1)
+        second.ask("REPLICAOF", "NO", "ONE")
+        async with asyncio.timeout(30):
+            while second.ask("XLEN", Keys("chat").of("s", "e")) == "0":
+                await store.append("s", [said()])
+                await asyncio.sleep(0.5)
+        assert server.linked(1)
+        await store.close()
+
+
 async def test_a_replica_that_refuses_us_keeps_nobody_from_the_primary(
     server: RedisServer, replica: RedisServer
 ) -> None:

@@ -6,7 +6,11 @@ from cometd_chat.store.redis_link import Address
 from cometd_chat.store.redis_topology import Role, chosen, with_history
 
 INFO = b"""role:master\r
-connected_slaves:1\r
+connected_slaves:4\r
+slave0:ip=127.0.0.1,port=1,state=online,offset=14,lag=0\r
+slave1:ip=127.0.0.1,port=2,state=online,offset=14,lag=10\r
+slave2:ip=127.0.0.1,port=3,state=online,offset=14,lag=11\r
+slave3:ip=127.0.0.1,port=4,state=wait_bgsave,offset=0,lag=0\r
 master_replid:aaa1\r
 master_replid2:bbb2\r
 second_repl_offset:15\r
@@ -44,8 +48,8 @@ def test_the_one_that_is_followed_or_took_over_is_the_primary(
     assert (found and found.history) == expected
 
 
-def test_a_server_says_whose_data_it_has() -> None:
-    told = with_history(Role(Address("a", 1), None), INFO)
-    assert (told.history, told.former) == ("aaa1", "bbb2")
-    silent = with_history(Role(Address("a", 1), None), None)
-    assert (silent.history, silent.former) == ("", "")
+def test_a_server_says_whose_data_it_has_and_who_follows() -> None:
+    told = with_history(Role(Address("a", 1), None, 3), INFO)
+    assert (told.history, told.former, told.replicas) == ("aaa1", "bbb2", 2)
+    silent = with_history(Role(Address("a", 1), None, 3), None)
+    assert (silent.history, silent.former, silent.replicas) == ("", "", 3)
