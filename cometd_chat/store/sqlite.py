@@ -10,7 +10,7 @@ else writes to the file, so the newest entries are read from memory (`recent.py`
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -178,7 +178,9 @@ class SqliteStore:
         await self._writer.submit(partial(_create, session))
         self._created += 1
         if self._created % COUNTED_AFTER == 0:
-            await asyncio.shield(self._forget(partial(_displace, self._limits.new)))
+            # Can wait for others that come: this one is kept already.
+            with suppress(StoreUnavailableError):
+                await asyncio.shield(self._forget(partial(_displace, self._limits.new)))
 
     async def get(self, session_id: str) -> Session:
         return await self._readers.submit(lambda db: find_session(db, "id", session_id))

@@ -24,13 +24,20 @@ from cometd_chat.store import (
     DAMAGED,
     UNREADABLE,
     Change,
+    Limits,
     Once,
     SessionDamagedError,
     SessionNotFoundError,
     StoreError,
     StoreUnavailableError,
 )
-from cometd_chat.store.sqlite import LONG_OVER, NEVER_OPENED, READERS, SqliteStore
+from cometd_chat.store.sqlite import (
+    COUNTED_AFTER,
+    LONG_OVER,
+    NEVER_OPENED,
+    READERS,
+    SqliteStore,
+)
 from cometd_chat.store.sqlite_devices import HOLDERS, OTHERS
 from cometd_chat.store.sqlite_outbox import PROVIDERS, READY, TOO_LATE
 from cometd_chat.store.sqlite_presence import BADGED, DUE, EXPIRED, PARTED, SERVICES
@@ -358,6 +365,20 @@ async def test_a_full_queue_refuses_at_once(path: Path, gate: Gate) -> None:
     await held
     assert [(await one).position for one in waiting] == [1, 2]
     assert (await store.append("s", [said()])).position == 3
+    await store.close()
+
+
+async def test_who_comes_is_not_refused_because_nobody_can_go(path: Path) -> None:
+    """The answer would say that nothing was kept, while it was."""
+    store = await SqliteStore.open(path, limits=Limits(new=1))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "CREATE TRIGGER broken BEFORE DELETE ON session"
+            " BEGIN DELETE FROM missing; END"
+        )
+    for n in range(COUNTED_AFTER):
+        await store.create(new(f"{n}"))
+    assert (await store.get(f"{COUNTED_AFTER - 1}")).created_at == 1.0
     await store.close()
 
 
