@@ -173,7 +173,7 @@ class Spread:
                 response = await answering
                 writer.write(response)
                 await writer.drain()
-                if _CLOSE.search(response.partition(b"\r\n\r\n")[0] + b"\r\n"):
+                if _says_close(response):
                     return
                 head = await following
             finally:
@@ -193,10 +193,8 @@ class Spread:
             except OSError:
                 continue
             self.sent[port] = self.sent.get(port, 0) + 1
-            reader, writer = nodes[port]
             try:
-                writer.write(request)
-                return await _response(reader, request)
+                return await self._ask(port, request, nodes)
             except (OSError, asyncio.IncompleteReadError) as exc:
                 self.cut += 1
                 self._close(nodes.pop(port)[1])
@@ -218,13 +216,19 @@ class Spread:
             nodes[port] = await self._open(port)
         except OSError:
             return b""
-        reader, writer = nodes[port]
         try:
-            writer.write(request)
-            return await _response(reader, request)
+            return await self._ask(port, request, nodes)
         except (OSError, asyncio.IncompleteReadError):
             self._close(nodes.pop(port)[1])
             return BAD_GATEWAY
+
+    async def _ask(self, port: int, request: bytes, nodes: dict[int, Stream]) -> bytes:
+        reader, writer = nodes[port]
+        writer.write(request)
+        response = await _response(reader, request)
+        if _says_close(response):
+            self._close(nodes.pop(port)[1])
+        return response
 
     async def _tunnel(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes
@@ -275,6 +279,10 @@ async def _response(reader: asyncio.StreamReader, request: bytes) -> bytes:
     if request.startswith(b"HEAD ") or _NO_BODY.match(head):
         return head
     return head + await _body(reader, head)
+
+
+def _says_close(response: bytes) -> bool:
+    return bool(_CLOSE.search(response.partition(b"\r\n\r\n")[0]))
 
 
 async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
