@@ -1,8 +1,9 @@
 """What a server knows of one client."""
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .alarms import Owner
 
 if TYPE_CHECKING:
     from .frequent import Connect
@@ -16,7 +17,7 @@ Rewind: TypeAlias = Callable[[], None]
 """Takes back what was sent to a client after some moment."""
 
 
-class Client:
+class Client(Owner):
     """One Bayeux handshake; `identity` is what the application made of it.
 
     `batch` numbers the answers to its connects if it speaks the acknowledgement
@@ -28,7 +29,6 @@ class Client:
     __slots__ = (
         "acks",
         "active_at",
-        "alarm",
         "batch",
         "browser",
         "connected",
@@ -53,6 +53,7 @@ class Client:
         active_at: float,
         browser: str = "",
     ) -> None:
+        super().__init__()
         self.id = id
         self.identity = identity
         self.expires_at = expires_at
@@ -68,7 +69,6 @@ class Client:
         self.connected = False
         self.silent = False
         self.poll: Connect | None = None
-        self.alarm = math.inf
 
     def carries(self, batch: int, rewind: Rewind) -> None:
         """Remember how far the events of an answer go."""

@@ -10,26 +10,22 @@ Events come *at once* or *lazy*. Every mailbox has one moment from which it dese
 wake: now, for an event at once; the earliest deadline of its lazy events; or never.
 A wake takes everything along, so that events never overtake each other.
 
-Deadlines sit in a heap like the alarms of `server.py`: one that is no longer true is
-left where it is and put right when it rings.
+Deadlines are alarms (`alarms.py`): one that is no longer true is put right when it
+rings.
 """
 
-import heapq
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from msgspec import Raw
 
+from .alarms import NEVER, Alarms, Owner
 from .moving import Mail
 
 _AT_ONCE: Final = -math.inf
-_NEVER: Final = math.inf
-
-SPARE_ALARMS: Final = 64
-"""Alarms that are no longer true, beyond one for each client, that are left lying."""
 
 
 class Overflow(Enum):
@@ -56,18 +52,29 @@ class Bounds:
     overflow: Overflow = Overflow.OLDEST
 
 
-@dataclass(slots=True, eq=False)
-class _Mailbox:
+class _Mailbox(Owner):
     """The first `taken` of the events are the batch. `gone` counts those that have left
     for good, in front of it. `size` is of what waits, in bytes."""
 
-    events: list[Raw] = field(default_factory=list)
-    taken: int = 0
-    size: int = 0
-    batch_size: int = 0
-    gone: int = 0
-    wake_at: float = _NEVER
-    alarm: float = _NEVER
+    __slots__ = (
+        "batch_size",
+        "client_id",
+        "events",
+        "gone",
+        "size",
+        "taken",
+        "wake_at",
+    )
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__()
+        self.client_id = client_id
+        self.events: list[Raw] = []
+        self.taken = 0
+        self.size = 0
+        self.batch_size = 0
+        self.gone = 0
+        self.wake_at = NEVER
 
     @property
     def batch(self) -> list[Raw]:
@@ -117,7 +124,7 @@ class Mailboxes:
         self.bounds = bounds
         self._boxes: dict[str, _Mailbox] = {}
         self._overflowed: set[str] = set()
-        self._alarms: list[tuple[float, str]] = []
+        self._alarms: Alarms[_Mailbox] = Alarms()
         self._wake: Callable[[str], None] = lambda _: None
         self.dropped = 0
 
@@ -172,7 +179,7 @@ class Mailboxes:
             box.size = 0
         else:
             box.cut(box.fitting(room))
-        box.wake_at = _AT_ONCE if box.taken < len(box.events) else _NEVER
+        box.wake_at = _AT_ONCE if box.taken < len(box.events) else NEVER
         return box.events[begin : box.taken]
 
     def acknowledge(self, client_id: str) -> None:
@@ -203,8 +210,8 @@ class Mailboxes:
             box.wake_at = _AT_ONCE
         box.cut(min(kept, len(box.events)))
         if not box.queue:
-            box.wake_at = _NEVER
-        self._bound(client_id, box)
+            box.wake_at = NEVER
+        self._bound(box)
 
     def move(self, old: str, new: str) -> None:
         """Give the mailbox of a client to the one that goes on in its place, and with
@@ -213,14 +220,12 @@ class Mailboxes:
             self._overflowed.discard(old)
             self._overflowed.add(new)
         if box := self._boxes.pop(old, None):
-            box.alarm = _NEVER
+            box.client_id = new
             self._boxes[new] = box
-            if box.wake_at not in {_AT_ONCE, _NEVER}:
-                self._arm(new, box)
 
     def pack(self, client_id: str, now: float) -> Mail:
         """Return the mailbox as it is, to go on with the client at another node."""
-        box = self._boxes.get(client_id, _Mailbox())
+        box = self._boxes.get(client_id, _Mailbox(client_id))
         return Mail(
             queue=[bytes(event) for event in box.queue],
             batch=[bytes(event) for event in box.batch],
@@ -233,20 +238,20 @@ class Mailboxes:
         """Go on with the mailbox of a client that comes from another node."""
         if mail.overflowed:
             self._overflowed.add(client_id)
-        box = self._boxes[client_id] = _Mailbox(
-            events=[*mail.taken, *mail.events],
-            taken=len(mail.batch),
-            size=sum(map(len, mail.queue)),
-            batch_size=sum(map(len, mail.batch)),
-            gone=mail.gone,
-            wake_at=now + mail.wakes_in,
-        )
-        if box.wake_at not in {_AT_ONCE, _NEVER}:
-            self._arm(client_id, box)
+        box = self._boxes[client_id] = _Mailbox(client_id)
+        box.events = [*mail.taken, *mail.events]
+        box.taken = len(mail.batch)
+        box.size = sum(map(len, mail.queue))
+        box.batch_size = sum(map(len, mail.batch))
+        box.gone = mail.gone
+        box.wake_at = now + mail.wakes_in
+        if box.wake_at != _AT_ONCE:
+            self._alarms.set(box, box.wake_at)
 
     def forget(self, client_id: str) -> None:
         """Drop everything that is kept for a client that is gone."""
-        self._boxes.pop(client_id, None)
+        if box := self._boxes.pop(client_id, None):
+            self._alarms.off(box)
         self._overflowed.discard(client_id)
 
     def waiting(self, client_id: str) -> bool:
@@ -264,11 +269,9 @@ class Mailboxes:
         deadlines shall be exact.
         """
         found = []
-        while self._alarms and self._alarms[0][0] <= now:
-            at, client_id = heapq.heappop(self._alarms)
-            box = self._boxes.get(client_id)
-            if box is not None and box.alarm == at and self._ring(client_id, box, now):
-                found.append(client_id)
+        while (box := self._alarms.ring(now)) is not None:
+            if self._ring(box, now):
+                found.append(box.client_id)
         return found
 
     def overflowed(self) -> list[str]:
@@ -285,59 +288,46 @@ class Mailboxes:
             return False
         box = self._boxes.get(client_id)
         if box is None:
-            box = self._boxes[client_id] = _Mailbox()
+            box = self._boxes[client_id] = _Mailbox(client_id)
         box.events.append(event)
         box.size += len(event)
         if lazy_until is None:
             box.wake_at = _AT_ONCE
         elif lazy_until < box.wake_at:
             box.wake_at = lazy_until
-            self._arm(client_id, box)
+            self._alarms.set(box, lazy_until)
         bounds = self.bounds
         if len(box.events) <= bounds.events and box.size <= bounds.size:
             return True
-        return self._bound(client_id, box)
+        return self._bound(box)
 
     def _hopeless(self, event: Raw) -> bool:
         # It would push everything else out of the mailbox and still not fit.
         oldest = self.bounds.overflow is Overflow.OLDEST
         return oldest and len(event) > self.bounds.size
 
-    def _bound(self, client_id: str, box: _Mailbox) -> bool:
+    def _bound(self, box: _Mailbox) -> bool:
         """Keep the mailbox within its bounds; tell whether it is still there."""
         most = self.bounds
         while len(box.events) - box.taken > most.events or box.size > most.size:
             if self.bounds.overflow is Overflow.RELEASE:
-                self._give_up(client_id, box)
+                self._give_up(box)
                 return False
             box.drop()
             self.dropped += 1
         return True
 
-    def _give_up(self, client_id: str, box: _Mailbox) -> None:
+    def _give_up(self, box: _Mailbox) -> None:
         self.dropped += len(box.queue)
-        del self._boxes[client_id]
-        self._overflowed.add(client_id)
+        del self._boxes[box.client_id]
+        self._alarms.off(box)
+        self._overflowed.add(box.client_id)
 
-    def _ring(self, client_id: str, box: _Mailbox, now: float) -> bool:
+    def _ring(self, box: _Mailbox, now: float) -> bool:
         """Tell whether the client's time has come; if it moved, wait for it again."""
-        box.alarm = _NEVER
         if box.wake_at > now:
-            self._arm(client_id, box)
+            self._alarms.set(box, box.wake_at)
             return False
         news = box.wake_at != _AT_ONCE
         box.wake_at = _AT_ONCE
         return news
-
-    def _arm(self, client_id: str, box: _Mailbox) -> None:
-        if box.wake_at < box.alarm:
-            box.alarm = box.wake_at
-            heapq.heappush(self._alarms, (box.alarm, client_id))
-            if len(self._alarms) > 2 * len(self._boxes) + SPARE_ALARMS:
-                self._clear_alarms()
-
-    def _clear_alarms(self) -> None:
-        """Leave the alarms that are true."""
-        boxes = self._boxes.items()
-        self._alarms = [(b.alarm, name) for name, b in boxes if b.alarm < _NEVER]
-        heapq.heapify(self._alarms)

@@ -17,14 +17,10 @@ A client is in one of these states, and has exactly one alarm for all of them:
 not be written: silence is counted from there, on every path. `Client.poll` is the
 newest connect, and guards against a late answer of an older one.
 
-Alarms sit in a heap. One that moves later is left where it is and put right when
-it rings; only one that moves earlier is pushed again. So a poll costs one heap
-entry, and a sweep looks only at clients whose time has come. Alarms that moved, or
-whose client is gone, are cleared away when they are more than the others.
+An alarm that moves later is put right when it rings (`alarms.py`): a poll that ends
+before its time moves none.
 """
 
-import heapq
-import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -35,6 +31,7 @@ from typing import Final
 from msgspec import structs
 
 from . import channels, extensions, messages
+from .alarms import NEVER, Alarms
 from .client import Client
 from .decisions import (
     Decision,
@@ -56,7 +53,6 @@ LONG_POLLING: Final = "long-polling"
 CALLBACK_POLLING: Final = "callback-polling"
 WEBSOCKET: Final = "websocket"
 _LONGEST: Final = 1e9  # milliseconds
-_STALE: Final = 64  # alarms of nobody that are not worth clearing away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +78,7 @@ class BayeuxServer:
         self.options = options
         self._new_id = new_id
         self._clients: dict[str, Client] = {}
-        self._alarms: list[tuple[float, int, Client]] = []
-        self._order = itertools.count()
+        self._alarms: Alarms[Client] = Alarms()
         self._tombstones: OrderedDict[str, float] = OrderedDict()
         self._holding: dict[str, int] = {}
         self._quiet: dict[Client, None] = {}  # who is silent, the longest first
@@ -138,8 +133,7 @@ class BayeuxServer:
             active_at=now,
             browser=browser,
         )
-        self._clients[client.id] = client
-        self._arm(client)
+        self.adopt(client)
         answer = self._handshake_reply(message, successful=True)
         answer.client_id = client.id
         answer.advice = self.advice("retry")
@@ -161,7 +155,7 @@ class BayeuxServer:
         However many there are here: its node let it in.
         """
         self._clients[client.id] = client
-        self._arm(client)
+        self._alarms.set(client, client.silent_at)
 
     def part(self, client: Client) -> None:
         """Forget a client that goes on at another node."""
@@ -219,18 +213,14 @@ class BayeuxServer:
         client.silent_at = now + self.options.offline_after
         client.expires_at = now + self.options.max_interval
         if client.silent_at < client.alarm:
-            self._arm(client)
+            self._alarms.set(client, client.silent_at)
 
     def sweep(self, now: float) -> list[Occurrence]:
         """Return what happened by the passing of time; call it about once a second."""
         happened, self._displaced = self._displaced, []
-        while self._alarms and self._alarms[0][0] <= now:
-            at, _, client = heapq.heappop(self._alarms)
-            if at != client.alarm or self._clients.get(client.id) is not client:
-                continue
-            client.alarm = math.inf
+        while (client := self._alarms.ring(now)) is not None:
             happened += self._ring(client, now)
-            self._arm(client)
+            self._alarms.set(client, _next_alarm(client))
         self._forget(now)
         return happened
 
@@ -280,7 +270,7 @@ class BayeuxServer:
         wait = alone and client.connected and hold > 0
         if wait and client.browser and not self._may_hold(client):
             wait, answer.advice = False, self._surplus_advice()
-        deadline = now + hold if wait else math.inf
+        deadline = now + hold if wait else NEVER
         count = self._count(client, message, answer) if client.acks else None
         connect = Connect(client, message, answer, wait, deadline, count)
         client.poll = connect
@@ -288,7 +278,7 @@ class BayeuxServer:
             client.silent = False
             self._quiet.pop(client, None)
         if deadline < client.alarm:
-            self._arm(client)
+            self._alarms.set(client, deadline)
         return connect
 
     def _count(self, client: Client, message: Message, answer: Reply) -> Count:
@@ -384,7 +374,7 @@ class BayeuxServer:
         if client.poll is not None:
             if client.poll.deadline > now:
                 return ()
-            client.poll.deadline = math.inf
+            client.poll.deadline = NEVER
             return (Release(client),)
         if not client.silent and client.silent_at <= now:
             client.silent = True
@@ -407,26 +397,8 @@ class BayeuxServer:
     def _drop(self, client: Client) -> None:
         self._clients.pop(client.id, None)
         self._quiet.pop(client, None)
+        self._alarms.off(client)
         self._unhold(client)
-
-    def _arm(self, client: Client) -> None:
-        at = _next_alarm(client)
-        if at < client.alarm and client.id in self._clients:
-            client.alarm = at
-            heapq.heappush(self._alarms, (at, next(self._order), client))
-            if len(self._alarms) > 2 * len(self._clients) + _STALE:
-                self._clear_alarms()
-
-    def _clear_alarms(self) -> None:
-        """Keep no client that is gone until its alarm: those who make room for others
-        all day would fill the memory."""
-        clients = self._clients.values()
-        self._alarms = [
-            (client.alarm, next(self._order), client)
-            for client in clients
-            if client.alarm < math.inf
-        ]
-        heapq.heapify(self._alarms)
 
 
 def screen(batch: Iterable[Message | Reply]) -> list[Message | Reply]:

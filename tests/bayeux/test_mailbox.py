@@ -15,7 +15,8 @@ from hypothesis.stateful import (
 )
 from msgspec import Raw
 
-from cometd_chat.bayeux.mailbox import SPARE_ALARMS, Bounds, Mailboxes, Overflow
+from cometd_chat.bayeux.alarms import SPARE
+from cometd_chat.bayeux.mailbox import Bounds, Mailboxes, Overflow
 
 ANN = "ann"
 
@@ -329,11 +330,11 @@ def test_an_alarm_that_an_earlier_one_replaced_dies_out() -> None:
 def test_clients_that_are_gone_leave_no_alarms() -> None:
     boxes, _ = mailboxes()
     post(boxes, "1", lazy_until=1000.0)
-    for number in range(3 * SPARE_ALARMS):
+    for number in range(3 * SPARE):
         boxes.post(str(number), Raw(b"1"), lazy_until=2000.0)
         boxes.forget(str(number))
 
-    assert len(boxes._alarms) <= 2 * len(boxes) + SPARE_ALARMS
+    assert len(boxes._alarms) <= 2 * len(boxes) + SPARE
     assert boxes.due(1000.0) == [ANN]
 
 

@@ -355,7 +355,7 @@ class Clients(RuleBasedStateMachine):
                 assert name not in self.expired
                 self.expired.add(name)
         assert len(happened) == sum(map(len, due.values()))
-        assert all(at > self.now for at, _, _ in self.server._alarms)
+        assert all(at > self.now for at, _, _ in self.server._alarms._heap)
 
     def refused(self, client: Client, channel: str) -> None:
         sent = message(channel, client.id)
@@ -381,7 +381,7 @@ class Clients(RuleBasedStateMachine):
 
     @invariant()
     def every_client_has_an_alarm_or_an_open_poll(self) -> None:
-        alarms = {(at, client.id) for at, _, client in self.server._alarms}
+        alarms = {(at, client.id) for at, _, client in self.server._alarms._heap}
         for expected in self.model.values():
             client = expected.client
             armed = (client.alarm, client.id) in alarms
