@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from . import extensions, moving
 from .application import Application, Outbox, Peer, RefusedError
-from .bodies import BodyError, encode, parse
+from .bodies import BodyError, encode, parse, screen
 from .broadcast import EVERYBODY, Broadcast, Hearers, Rules
 from .client import Client, Rewind
 from .decisions import (
@@ -41,7 +41,6 @@ from .server import (
     WEBSOCKET,
     BayeuxServer,
     Options,
-    screen,
 )
 from .subscriptions import Patterns
 

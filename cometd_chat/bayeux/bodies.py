@@ -5,12 +5,21 @@ that refuses it, so that its neighbours in the same request are still served.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from msgspec import DecodeError, Raw, ValidationError, json
 
-from .messages import ABSENT, INVALID_ID, INVALID_MESSAGE, Limits, Message, Reply
+from . import channels
+from .messages import (
+    ABSENT,
+    INVALID_ID,
+    INVALID_MESSAGE,
+    SECOND_CONNECT,
+    Limits,
+    Message,
+    Reply,
+)
 from .replies import refusal, stopped
 
 T = TypeVar("T")
@@ -61,6 +70,25 @@ def parse(body: bytes, limits: Limits) -> list[Message | Reply]:
     if len(messages) == 1:
         return [_checked(messages[0])]
     return [_checked(message) for message in _bounded(messages, limits.messages)]
+
+
+def screen(batch: Iterable[Message | Reply]) -> list[Message | Reply]:
+    """Apply what Bayeux 1.0 says about messages that share one request.
+
+    A handshake is served alone and the rest is ignored ("Handshake Request");
+    there is one outstanding connect, so that further ones are refused.
+    """
+    found = list(batch)
+    for item in found:
+        if item.channel == channels.HANDSHAKE:
+            return [item]
+    connects = 0
+    for i, item in enumerate(found):
+        if isinstance(item, Message) and item.channel == channels.CONNECT:
+            connects += 1
+            if connects > 1:
+                found[i] = stopped(refusal(item, SECOND_CONNECT))
+    return found
 
 
 def encode(messages: Sequence[Reply | Raw]) -> bytes:

@@ -47,7 +47,7 @@ from .decisions import (
 )
 from .frequent import Connect, Count, Publish
 from .messages import Advice, Ext, Message, Reply
-from .replies import refusal, reply, stopped
+from .replies import refusal, reply
 
 LONG_POLLING: Final = "long-polling"
 CALLBACK_POLLING: Final = "callback-polling"
@@ -399,25 +399,6 @@ class BayeuxServer:
         self._quiet.pop(client, None)
         self._alarms.off(client)
         self._unhold(client)
-
-
-def screen(batch: Iterable[Message | Reply]) -> list[Message | Reply]:
-    """Apply what Bayeux 1.0 says about messages that share one request.
-
-    A handshake is served alone and the rest is ignored ("Handshake Request");
-    there is one outstanding connect, so that further ones are refused.
-    """
-    found = list(batch)
-    for item in found:
-        if item.channel == channels.HANDSHAKE:
-            return [item]
-    connects = 0
-    for i, item in enumerate(found):
-        if isinstance(item, Message) and item.channel == channels.CONNECT:
-            connects += 1
-            if connects > 1:
-                found[i] = stopped(refusal(item, messages.SECOND_CONNECT))
-    return found
 
 
 def _next_alarm(client: Client) -> float:
