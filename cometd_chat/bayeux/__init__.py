@@ -6,7 +6,7 @@ from . import extensions, moving
 from .application import Application, Outbox, Peer, RefusedError
 from .bodies import BodyError, encode, parse, screen
 from .broadcast import EVERYBODY, Broadcast, Hearers, Rules
-from .client import Client, Rewind
+from .client import CALLBACK_POLLING, LONG_POLLING, WEBSOCKET, Client, Rewind
 from .decisions import (
     Decision,
     Disconnect,
@@ -35,13 +35,7 @@ from .messages import (
 )
 from .moving import ClientState, Mail
 from .replies import refusal, reply
-from .server import (
-    CALLBACK_POLLING,
-    LONG_POLLING,
-    WEBSOCKET,
-    BayeuxServer,
-    Options,
-)
+from .server import BayeuxServer, Options
 from .subscriptions import Patterns
 
 __all__ = [

@@ -8,6 +8,10 @@ from .alarms import Owner
 if TYPE_CHECKING:
     from .frequent import Connect
 
+LONG_POLLING: Final = "long-polling"
+CALLBACK_POLLING: Final = "callback-polling"
+WEBSOCKET: Final = "websocket"
+
 _MARKS: Final = 4  # the newest one, and some for connects that come late
 
 Identity: TypeAlias = object
@@ -23,7 +27,7 @@ class Client(Owner):
     `batch` numbers the answers to its connects if it speaks the acknowledgement
     extension (`acks`); `marks` has calls that take back what came after those of
     them that carried events. `browser` is the cookie it shares with other tabs, and
-    `holds` tells whether it holds one of the connections that these have.
+    `holds` tells whether it holds one of the connections that these have (`Holds`).
     """
 
     __slots__ = (

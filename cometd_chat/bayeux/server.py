@@ -32,7 +32,7 @@ from msgspec import structs
 
 from . import channels, extensions, messages
 from .alarms import NEVER, Alarms
-from .client import Client
+from .client import LONG_POLLING, Client
 from .decisions import (
     Decision,
     Disconnect,
@@ -46,12 +46,10 @@ from .decisions import (
     Unsubscribe,
 )
 from .frequent import Connect, Count, Publish
+from .holds import Holds
 from .messages import Advice, Ext, Message, Reply
 from .replies import refusal, reply
 
-LONG_POLLING: Final = "long-polling"
-CALLBACK_POLLING: Final = "callback-polling"
-WEBSOCKET: Final = "websocket"
 _LONGEST: Final = 1e9  # milliseconds
 
 
@@ -80,7 +78,7 @@ class BayeuxServer:
         self._clients: dict[str, Client] = {}
         self._alarms: Alarms[Client] = Alarms()
         self._tombstones: OrderedDict[str, float] = OrderedDict()
-        self._holding: dict[str, int] = {}
+        self._holds = Holds(options.max_holds_per_browser)
         self._quiet: dict[Client, None] = {}  # who is silent, the longest first
         self._displaced: list[Occurrence] = []
 
@@ -205,7 +203,7 @@ class BayeuxServer:
         if client.poll is not connect:
             return
         if client.holds:
-            self._unhold(client)
+            self._holds.give_back(client)
         client.poll = None
         if events and self.options.deliveries_are_activity:
             client.active_at = now
@@ -268,7 +266,7 @@ class BayeuxServer:
             answer.advice = self.advice("retry")
         # The first connect tells the client that it is connected: never held.
         wait = alone and client.connected and hold > 0
-        if wait and client.browser and not self._may_hold(client):
+        if wait and client.browser and not self._holds.take(client):
             wait, answer.advice = False, self._surplus_advice()
         deadline = now + hold if wait else NEVER
         count = self._count(client, message, answer) if client.acks else None
@@ -291,28 +289,6 @@ class BayeuxServer:
         answer.ext = {"ack": client.batch}
         got = extensions.batch(message)
         return Count(client.batch, None if got is None else client.marks.get(got))
-
-    def _may_hold(self, client: Client) -> bool:
-        """Tell whether the browser has a connection left to hold (Bayeux 1.0,
-        "Multiple clients"); it opens only a few to one host."""
-        if client.holds:
-            self._unhold(client)  # the new connect takes the place of the former one
-        if client.transport == WEBSOCKET:
-            return True
-        holding = self._holding.get(client.browser, 0)
-        if 0 <= self.options.max_holds_per_browser <= holding:
-            return False
-        self._holding[client.browser] = holding + 1
-        client.holds = True
-        return True
-
-    def _unhold(self, client: Client) -> None:
-        """Give back the browser's connection that the client holds, if any."""
-        if client.holds:
-            client.holds = False
-            self._holding[client.browser] -= 1
-            if not self._holding[client.browser]:
-                del self._holding[client.browser]
 
     def _surplus_advice(self) -> Advice:
         return structs.replace(
@@ -398,7 +374,8 @@ class BayeuxServer:
         self._clients.pop(client.id, None)
         self._quiet.pop(client, None)
         self._alarms.off(client)
-        self._unhold(client)
+        if client.holds:
+            self._holds.give_back(client)
 
 
 def _next_alarm(client: Client) -> float:

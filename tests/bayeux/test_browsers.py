@@ -106,7 +106,7 @@ def test_a_socket_takes_no_place_and_gives_back_the_one_of_its_client(
         connect(server, client)
     for client in clients:
         assert connect(server, client, connectionType=WEBSOCKET).wait
-    assert not server._holding
+    assert not server._holds
 
 
 @pytest.mark.parametrize(("most", "held"), [(0, 0), (1, 1), (-1, 9)])
@@ -145,7 +145,7 @@ def test_whichever_way_a_client_ends_its_place_is_free(end: Any) -> None:
     server = new_server(max_holds_per_browser=1)
     client = join(server)
     end(server, client, connect(server, client))
-    assert not server._holding
+    assert not server._holds
     assert connect(server, join(server)).wait
 
 
@@ -174,7 +174,7 @@ def test_whatever_clients_do_places_are_counted_and_all_given_back() -> None:
         check(server, open_polls)
     for decision in open_polls.values():
         answer(server, decision, now)
-    assert not server._holding
+    assert not server._holds
 
 
 def check(server: BayeuxServer, open_polls: dict[Client, Connect]) -> None:
@@ -182,5 +182,5 @@ def check(server: BayeuxServer, open_polls: dict[Client, Connect]) -> None:
     for client, decision in open_polls.items():
         if decision.wait and client.transport != WEBSOCKET:
             held[client.browser] += 1
-    assert server._holding == held
+    assert server._holds._held == held
     assert all(count <= 2 for count in held.values())

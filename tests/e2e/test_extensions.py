@@ -414,7 +414,7 @@ async def test_one_browser_holds_so_many_polls_and_the_others_wait_in_between(
         assert len(surplus) == 2, replies
         assert {advice["multiple-clients"] for advice in surplus} == {True}
         assert {advice["interval"] for advice in surplus} == {2000}
-        assert not any(chat.server._holding for chat in chats(node))
+        assert not any(chat.server._holds for chat in chats(node))
 
 
 @pytest.mark.parametrize(
