@@ -163,6 +163,7 @@ class BayeuxServer:
     def bury(self, client_id: str, now: float) -> None:
         """Note that a client of another node said goodbye there."""
         self._tombstones[client_id] = now + self.options.max_interval
+        self._tombstones.move_to_end(client_id)  # if it was noted before
         if len(self._tombstones) > self.options.max_clients:
             self._tombstones.popitem(last=False)
 

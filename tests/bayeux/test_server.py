@@ -462,6 +462,16 @@ def test_whoever_said_goodbye_is_not_called_back_by_a_late_connect(
     assert answer["advice"]["reconnect"] == "handshake"
 
 
+def test_a_goodbye_that_is_noted_again_keeps_no_other_one(server: BayeuxServer) -> None:
+    for name, now in (("again", 0), ("once", 1), ("again", 2)):
+        server.bury(name, now)
+    server.sweep(1 + FORGET)
+    for name, reconnect in (("again", "none"), ("once", "handshake")):
+        late = message("/meta/connect", name)
+        answer = wire(receive(server, late, 1 + FORGET, alone=True))
+        assert answer["advice"]["reconnect"] == reconnect
+
+
 def test_whoever_expired_is_called_back(server: BayeuxServer) -> None:
     client = join(server)
     server.sweep(FORGET)
