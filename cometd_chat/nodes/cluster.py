@@ -30,10 +30,11 @@ from cometd_chat.web.elsewhere import Item
 from cometd_chat.web.exchange import Exchange
 
 from . import parcel as forms
+from .calls import WORK, LateError, NoAnswerError
 from .custody import PAUSE, Custody, Here
 from .directory import BURIED, PARKED, Directory
 from .errands import ErrandExchange, answer_with, errand_of
-from .hub import WORK, Asked, Hub, LateError, NoAnswerError
+from .hub import Asked, Hub
 from .moves import SEARCH, Moves
 from .parcel import to_bytes
 

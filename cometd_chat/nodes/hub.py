@@ -17,10 +17,8 @@ same order for those of one sender.
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -38,32 +36,18 @@ from cometd_chat.store.redis_link import (
 )
 from cometd_chat.store.redis_servers import Router
 
-from .pulse import IN_TOUCH, SILENCE, Pulse
-
-BEAT = 0.25
-"""Seconds between two signs of life."""
-
-PATIENCE = 2.0
-"""Seconds within which a node that is there has to answer a call."""
-
-WORK = 8.0
-"""Seconds within which it has to answer one for which it works for a client: longer
-than a call to Redis is tried again, less than clients wait."""
+from .calls import PATIENCE, Calls, NoAnswerError
+from .pulse import BEAT, IN_TOUCH, Pulse
+from .repeats import Number, Repeats
 
 PAUSE = 0.1
 """Seconds before a subscription that was lost is made again."""
-
-MOST_CALLS = 10_000
-"""Calls of this node that wait for an answer; further ones fail at once."""
 
 MOST_WORK = 10_000
 """Calls of others that are answered at a time; further ones are not."""
 
 MOST_BYTES = 1_048_576
 """Largest body of a message; larger ones are not sent."""
-
-REMEMBERED = 10_000
-"""Messages by whose number a repeat is known."""
 
 often = Sparing(logging.getLogger(__name__))
 
@@ -94,14 +78,6 @@ Retreat: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """Leaves to the others what they cannot ask for."""
 
 
-class NoAnswerError(Exception):
-    """The other node did not answer in time, or is gone."""
-
-
-class LateError(NoAnswerError):
-    """It did not answer in time, and is there: it may still do what it was asked."""
-
-
 class _Message(msgspec.Struct, array_like=True, frozen=True):
     """`name` is empty for an answer, whose number is that of the call."""
 
@@ -109,20 +85,6 @@ class _Message(msgspec.Struct, array_like=True, frozen=True):
     number: int
     name: str
     body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A call that waits for its answer; `message` is what was sent to the node.
-
-    `begun` and `end` (monotonic seconds): a node that is there may answer until then.
-    """
-
-    node: str
-    message: bytes
-    begun: float
-    end: float
-    answer: "asyncio.Future[bytes]"
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -142,13 +104,11 @@ class Hub:
         self._router = router
         self._all = f"{keys.layout}:nodes"
         self._hearing = f"{self._all}:hear"
-        self._loop = asyncio.get_running_loop()
-        self._now = clock.monotonic
         self.pulse = Pulse(node, clock)
+        self._calls = Calls(self.pulse, clock, self._send)
+        self._repeats = Repeats()
         self._handlers: dict[str, Handler] = {}
         self._listeners: dict[str, Listener] = {}
-        self._calls: dict[int, _Call] = {}
-        self._seen: OrderedDict[tuple[str, int], bytes | None] = OrderedDict()
         self._work: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._link: Link | None = None
@@ -198,25 +158,9 @@ class Hub:
         Raises: NoAnswerError, which is a LateError if the node is there;
         StoreUnavailableError when Redis does not take it.
         """
-        if (
-            self.pulse.deaf
-            or not self.pulse.alive(node)
-            or len(self._calls) >= MOST_CALLS
-        ):
-            raise NoAnswerError
         self._number += 1
-        number, answer = self._number, self._loop.create_future()
-        message = self._message(number, name, body)
-        begun = self._now()
-        self._calls[number] = _Call(node, message, begun, begun + patience, answer)
-        late = self._loop.call_later(PATIENCE, self._look_after, number)
-        try:
-            await self._publish(self._channel(node), message)
-            answered: bytes = await answer
-        finally:
-            late.cancel()
-            self._calls.pop(number, None)
-        return answered
+        message = self._message(self._number, name, body)
+        return await self._calls.make(self._number, node, message, patience)
 
     def reply(self, asked: Asked, body: bytes) -> Reply:
         """Return what answers a call, for one who publishes it together with what it
@@ -243,31 +187,10 @@ class Hub:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    def _look_after(self, number: int) -> None:
-        """Give up a call whose time is over, or look again.
-
-        A node that was away itself has heard nobody, and must wait to know better.
-        """
-        call = self._calls.get(number)
-        if call is None:
-            return
-        now, there = self._now(), self.pulse.in_touch and self.pulse.alive(call.node)
-        if there and now >= call.end:
-            self._fail(call, LateError())
-        elif not there and now >= call.begun + PATIENCE + SILENCE:
-            self._fail(call, NoAnswerError())
-        else:
-            self._loop.call_later(BEAT, self._look_after, number)
-
-    def _fail(self, call: _Call, why: NoAnswerError) -> None:
-        if not call.answer.done():
-            call.answer.set_exception(why)
-
-    def _ask_again(self, node: str) -> None:
+    def _ask_again(self, calls: Iterable[tuple[str, bytes]]) -> None:
         """Make calls again that were lost, or their answers, with a node's line."""
-        for call in self._calls.values():
-            if node in {call.node, self.node}:
-                self._publish_quietly(call.node, call.message)
+        for node, message in calls:
+            self._send_quietly(node, message)
 
     def _channel(self, node: str) -> str:
         return f"{self._all}:{node}"
@@ -277,9 +200,11 @@ class Hub:
             raise NoAnswerError
         return _encode(_Message(self.node, number, name, body))
 
-    def _publish_quietly(self, node: str, message: bytes) -> None:
-        publishing = self._publish(self._channel(node), message)
-        self._keep(asyncio.create_task(_quietly(publishing)))
+    def _send_quietly(self, node: str, message: bytes) -> None:
+        self._keep(asyncio.create_task(_quietly(self._send(node, message))))
+
+    async def _send(self, node: str, message: bytes) -> None:
+        await self._publish(self._channel(node), message)
 
     async def _publish(self, channel: str, message: bytes) -> None:
         await self._router.publish(channel, message)
@@ -306,9 +231,7 @@ class Hub:
                 await self.tell(_DEAF if pulse.deaf else _BEAT, b"")
                 pulse.told()
             self._retreat_if_deaf()
-            for call in list(self._calls.values()):
-                if pulse.deaf or (pulse.in_touch and not pulse.alive(call.node)):
-                    self._fail(call, NoAnswerError())
+            self._calls.give_up()
             pulse.forget_others()
             self._doubt_own_line()
             await asyncio.sleep(BEAT)
@@ -352,7 +275,7 @@ class Hub:
         if kind == b"subscribe" and payload == 2:
             self.pulse.listening()
             self._subscribed.set()
-            self._ask_again(self.node)
+            self._ask_again(self._calls.waiting())
             self.hint(_ANEW, b"")
         if kind == b"message":
             try:
@@ -369,27 +292,20 @@ class Hub:
         if node == self.node or name == _BEAT:
             self.pulse.note(node)
         if not name:
-            call = self._calls.get(message.number)
-            if call is not None and not call.answer.done():
-                call.answer.set_result(message.body)
+            self._calls.answered(message.number, message.body)
         elif name == _LEAVING or (name == _DEAF and node != self.node):
             self.pulse.gone(node)
         elif name == _ANEW and node != self.node:
-            self._ask_again(node)
-        elif name not in {_ANEW, _BEAT, _DEAF} and not self._repeated(message):
-            self._pass_on(message)
+            self._ask_again(self._calls.waiting(node))
+        elif name not in {_ANEW, _BEAT, _DEAF}:
+            self._take(message)
 
-    def _repeated(self, message: _Message) -> bool:
-        """Tell whether this came before; a call that was answered is so again."""
-        key = message.node, message.number
-        if key in self._seen:
-            if answer := self._seen[key]:
-                self._publish_quietly(message.node, answer)
-            return True
-        self._seen[key] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        return False
+    def _take(self, message: _Message) -> None:
+        number = Number(message.node, message.number)
+        if self._repeats.first(number):
+            self._pass_on(message)
+        elif answer := self._repeats.answer(number):
+            self._send_quietly(message.node, answer)
 
     def _pass_on(self, message: _Message) -> None:
         if listener := self._listeners.get(message.name):
@@ -402,23 +318,13 @@ class Hub:
             asked = Asked(message.node, message.number, message.body)
             said = await self._handlers[message.name](asked)
             reply = said if isinstance(said, Reply) else self.reply(asked, said)
-            self._keep_answer((asked.node, asked.number), reply.message)
+            self._repeats.answered(Number(asked.node, asked.number), reply.message)
             if reply is not said:
                 await self._publish(*reply)
         except (StoreError, NoAnswerError):
             often.warning("a call of another node could not be answered")
         except Exception as exc:  # noqa: BLE001 - a task boundary; the caller goes on
             often.error("a call of another node failed: %s", type(exc).__name__)
-
-    def _keep_answer(self, call: tuple[str, int], answer: bytes) -> None:
-        """Remember it as long as somebody may wait for it."""
-        if call in self._seen:
-            self._seen[call] = answer
-            self._loop.call_later(WORK, self._forget_answer, call)
-
-    def _forget_answer(self, call: tuple[str, int]) -> None:
-        if call in self._seen:
-            self._seen[call] = None
 
 
 async def _quietly(telling: Coroutine[Any, Any, None]) -> None:

@@ -19,6 +19,7 @@ from cometd_chat.recurring import Sparing
 from cometd_chat.store import StoreError, StoreUnavailableError
 
 from . import parcel as forms
+from .calls import LateError, NoAnswerError
 from .custody import BUSY, PAUSE, Custody, Here, Owned
 from .directory import (
     BURIED,
@@ -29,7 +30,7 @@ from .directory import (
     Handover,
     Place,
 )
-from .hub import Asked, Hub, LateError, NoAnswerError, Reply
+from .hub import Asked, Hub, Reply
 from .parcel import Want, to_bytes
 
 SEARCH = 7.0

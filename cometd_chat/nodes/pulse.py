@@ -4,6 +4,9 @@ import math
 
 from cometd_chat.clock import Clock
 
+BEAT = 0.25
+"""Seconds between two signs of life."""
+
 SILENCE = 1.0
 """Seconds after which a node that is not heard of counts as gone."""
 

@@ -6,9 +6,9 @@ import pytest
 from aiohttp import WSCloseCode
 
 from cometd_chat.app import Node
+from cometd_chat.nodes.calls import PATIENCE
 from cometd_chat.nodes.cluster import Cluster
-from cometd_chat.nodes.hub import BEAT, PATIENCE
-from cometd_chat.nodes.pulse import DEAF, SILENCE
+from cometd_chat.nodes.pulse import BEAT, DEAF, SILENCE
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient, UnexpectedStatusError
 from tests.clients.ws import SocketClient

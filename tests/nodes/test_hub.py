@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from cometd_chat.clock import SystemClock
-from cometd_chat.nodes.hub import (
-    BEAT,
-    MOST_BYTES,
-    PATIENCE,
-    WORK,
-    Asked,
-    Hub,
-    LateError,
-    NoAnswerError,
-)
-from cometd_chat.nodes.pulse import SILENCE
+from cometd_chat.nodes.calls import PATIENCE, WORK, LateError, NoAnswerError
+from cometd_chat.nodes.hub import MOST_BYTES, Asked, Hub
+from cometd_chat.nodes.pulse import BEAT, SILENCE
 from cometd_chat.store.redis_keys import Keys
 from cometd_chat.store.redis_link import Address
 from cometd_chat.store.redis_servers import Router

@@ -8,7 +8,7 @@ import pytest
 
 from cometd_chat.app import Node
 from cometd_chat.chat.luggage import Published
-from cometd_chat.nodes.hub import PATIENCE
+from cometd_chat.nodes.calls import PATIENCE
 from tests import ways
 from tests.clients.pair import Pair
 from tests.clients.raw import BayeuxClient
