@@ -37,13 +37,15 @@ class _Call:
     """A call that waits for its answer; `message` is what was sent to the node.
 
     `begun` and `end` (monotonic seconds): a node that is there may answer until then.
+    `answer` may be why there is none. It is no exception of the future, of which the
+    event loop complains where nobody asks, for sending has failed as well.
     """
 
     node: str
     message: bytes
     begun: float
     end: float
-    answer: "asyncio.Future[bytes]"
+    answer: "asyncio.Future[bytes | NoAnswerError]"
 
 
 class Calls:
@@ -72,17 +74,19 @@ class Calls:
         late = self._loop.call_later(PATIENCE, self._look_after, number)
         try:
             await self._send(node, message)
-            answered: bytes = await answer
+            answered: bytes | NoAnswerError = await answer
         finally:
             late.cancel()
             del self._calls[number]
+        if isinstance(answered, NoAnswerError):
+            raise answered
         return answered
 
     def answered(self, number: int, body: bytes) -> None:
         """Note the answer to a call, which may have ended already."""
         call = self._calls.get(number)
-        if call is not None and not call.answer.done():
-            call.answer.set_result(body)
+        if call is not None:
+            _end(call, body)
 
     def waiting(self, node: str | None = None) -> list[tuple[str, bytes]]:
         """Return nodes and messages of the calls that wait, all or those to a node."""
@@ -94,7 +98,7 @@ class Calls:
         pulse = self._pulse
         for call in self._calls.values():
             if pulse.deaf or (pulse.in_touch and not pulse.alive(call.node)):
-                _fail(call, NoAnswerError())
+                _end(call, NoAnswerError())
 
     def _look_after(self, number: int) -> None:
         """Give up a call whose time is over, or look again.
@@ -106,13 +110,13 @@ class Calls:
             return
         now, there = self._now(), self._pulse.in_touch and self._pulse.alive(call.node)
         if there and now >= call.end:
-            _fail(call, LateError())
+            _end(call, LateError())
         elif not there and now >= call.begun + PATIENCE + SILENCE:
-            _fail(call, NoAnswerError())
+            _end(call, NoAnswerError())
         else:
             self._loop.call_later(BEAT, self._look_after, number)
 
 
-def _fail(call: _Call, why: NoAnswerError) -> None:
+def _end(call: _Call, answer: bytes | NoAnswerError) -> None:
     if not call.answer.done():
-        call.answer.set_exception(why)
+        call.answer.set_result(answer)
