@@ -185,7 +185,8 @@ class Workers:
                 other.sock.close()
 
     def _is_ready(self, worker: _Worker) -> None:
-        if self._stop_by is not None:
+        # It may have ended since; then it is planned already to start it again.
+        if self._stop_by is not None or not worker.pid:
             return
         worker.ready_at, worker.due = time.monotonic(), math.inf
         self._failed_starts = 0

@@ -333,3 +333,54 @@ async def test_a_server_without_a_process_says_so_and_ends(tmp_path: Path) -> No
         assert await poor.ended() == 1
         why = "worker 1 cannot be started (Resource temporarily unavailable)"
         assert poor.err == [why]
+
+
+HASTY = """\
+import os, sys, time
+from pathlib import Path
+from cometd_chat.web.listener import SharedPort
+from cometd_chat.workers import Workers
+
+def work(seat):
+    life = Path(f"life-{seat.number}")
+    first = not life.exists()
+    life.touch()
+    if first and seat.number == 1:
+        sys.exit(1)
+    while first and seat.number == 2 and not go.exists():
+        time.sleep(0.01)
+    seat.ready()
+    if first and seat.number == 2:
+        sys.exit(1)
+    print("serving", seat.number, flush=True)
+    time.sleep(60)
+
+def bind():
+    if started and not go.exists():
+        go.touch()
+        os.waitid(os.P_PID, workers._workers[2].pid, os.WEXITED | os.WNOWAIT)
+    return port.bind()
+
+go, started = Path("go"), False
+port = SharedPort("127.0.0.1", 0)
+workers = Workers(3, bind, work, lambda: print("ready", flush=True), stop_within=5.0)
+started = True
+sys.exit(workers.run())
+"""
+"""Three workers. While the parent replaces the socket of the second, which failed, the
+third is ready, and ends at once."""
+
+
+class Hasty(Program):
+    what = ("-c", HASTY)
+
+
+async def test_one_that_was_ready_when_it_was_dead_is_started_again(
+    tmp_path: Path,
+) -> None:
+    async with Hasty(tmp_path) as program:
+        for number in range(3):
+            await program.says(f"serving {number}")
+        await program.says("ready")
+        program.signal(signal.SIGTERM)
+        assert await program.ended() == 0
