@@ -28,6 +28,11 @@ BEFORE = 300
 """Pushes that the company answers before it hangs, and the server is killed."""
 BACK = 20
 """Customers who come back before that."""
+NEVER_CLOSED = """\
+[chat]
+timeout-alert = 0
+"""
+"""The messages are of 1970, and no push shall tell that the chats are to be closed."""
 
 
 class Company(Watched):
@@ -88,7 +93,10 @@ async def test_all_pushes_are_sent_and_none_twice_but_those_in_flight(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     hook = f"http://127.0.0.1:{runner.addresses[0][1]}/push"
     config = write_config(
-        tmp_path, port=free_port(), offline_after="60s", more=PUSH.format(url=hook)
+        tmp_path,
+        port=free_port(),
+        offline_after="60s",
+        more=PUSH.format(url=hook) + NEVER_CLOSED,
     )
     await fill(config)
     at_once = AT_ONCE * ways.nodes()
