@@ -24,7 +24,11 @@ customhttp.url = {good}
 customhttp.url = {hole}
 [service.at-once]
 _client_timeout_notification = 0
+[chat]
+timeout-alert = 0
 """
+"""The messages are of 1970, and no push shall tell that the chats are to be closed."""
+
 BEFORE, SWALLOWED = 8.0, 40.0
 """Seconds for which pushes are timed before one provider swallows all, and while it
 does, if there is one node; two nodes share them."""
