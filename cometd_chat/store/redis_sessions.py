@@ -42,7 +42,8 @@ Range: TypeAlias = tuple[str, str, str]
 Found: TypeAlias = tuple[float, str]
 """A score and its member."""
 
-_OPEN = (State.ACTIVE, State.WAITING)
+_LISTS = [(n, state) for n in range(PARTITIONS) for state in ("active", "waiting")]
+"""The lists of open sessions: a partition and a state."""
 
 Decision: TypeAlias = Callable[[Row], bytes | None]
 """Returns what a session becomes (`change`), None to leave it as it is."""
@@ -233,20 +234,29 @@ class Sessions:
     async def quiet(
         self, before: float, cursor: str, limit: int
     ) -> tuple[list[Quiet], str]:
-        """`Store.quiet`; a cursor is a partition and a state, and where it was left in
-        the list of these."""
-        partition, state, place = (cursor or f"0 {_OPEN[0]} 0").split()
+        """`Store.quiet`; a cursor is the number of a list, and where it was left."""
+        number, place = cursor.split() if cursor else (await self._filled(0), "0")
+        if not number:
+            return [], ""
+        partition, state = _LISTS[int(number)]
         words = (state, place, limit, repr(before))
-        reply = await self._scripts.ask_at("quiet", int(partition), "", *words)
+        reply = await self._scripts.ask_at("quiet", partition, "", *words)
+        if (place := reply[0].decode()) == "0":
+            number = await self._filled(int(number) + 1)
+        cursor = f"{number} {place}" if number else ""
         found = [_to_quiet(*facts) for facts in reply[1]]
-        if (place := reply[0].decode()) != "0":
-            cursor = f"{partition} {state} {place}"
-        elif state == _OPEN[0]:
-            cursor = f"{partition} {_OPEN[1]} 0"
-        else:
-            following = int(partition) + 1
-            cursor = f"{following} {_OPEN[0]} 0" if following < PARTITIONS else ""
         return [one for one in found if one], cursor
+
+    async def _filled(self, first: int) -> str:
+        """Return the number of the next list with sessions; empty if there is none.
+
+        Where there are few sessions, nearly all of the lists are empty.
+        """
+        bases = self._keys.bases
+        counts = await self._router.read_all(
+            [(n, ("ZCARD", f"{bases[n]}in:{state}")) for n, state in _LISTS[first:]]
+        )
+        return next((str(first + i) for i, count in enumerate(counts) if count), "")
 
     async def newcomers(self, partition: int, limit: int) -> list[Found]:
         """Return the oldest sessions of a partition that were never opened, with the
