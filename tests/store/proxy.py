@@ -71,6 +71,7 @@ class _Pair:
                 self._subscriber |= b"SUBSCRIBE" in data
                 await self._proxy.hold()
                 _write(self._there[1], data)
+            await self._proxy.passing.wait()  # nor does an end pass
         except OSError:
             pass
         finally:

@@ -17,7 +17,7 @@ from cometd_chat.store.redis_link import Address, Login
 from cometd_chat.store.redis_topology import Servers
 
 HOST = "127.0.0.1"
-STARTED_WITHIN = 20.0
+STARTED_WITHIN = 60.0
 """Seconds within which a server, or a cluster, has to be ready."""
 
 SAFE = ("--appendonly", "yes", "--appendfsync", "always")
