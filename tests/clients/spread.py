@@ -186,6 +186,8 @@ class Spread:
     ) -> bytes:
         request = head + body
         for port in self.choose(body, head.partition(b"\r\n")[0]):
+            if port in nodes and _has_ended(nodes[port][0]):
+                self._close(nodes.pop(port)[1])
             fresh = port not in nodes
             try:
                 if fresh:
@@ -279,6 +281,11 @@ async def _response(reader: asyncio.StreamReader, request: bytes) -> bytes:
     if request.startswith(b"HEAD ") or _NO_BODY.match(head):
         return head
     return head + await _body(reader, head)
+
+
+def _has_ended(reader: asyncio.StreamReader) -> bool:
+    """Tell whether the node has closed a connection that nobody used."""
+    return reader.at_eof() or reader.exception() is not None
 
 
 def _says_close(response: bytes) -> bool:
