@@ -16,7 +16,7 @@ from bench.counting import Cost, CountError, count
 
 BASELINE = Path(__file__).with_name("baseline.json")
 PROGRAM = "bench.counted"
-ROUNDS = 3
+ROUNDS = 2
 
 DEARER = 1.25
 """The guard fails if an exchange costs more than so many times what it did."""

@@ -169,7 +169,7 @@ def accepted(body: bytes, limits: Limits) -> list[Message | Reply] | None:
         raise
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(bodies())
 def test_whatever_comes_is_answered_or_refused_as_a_whole(body: bytes) -> None:
     server, found = inhabited(), accepted(body, Limits())

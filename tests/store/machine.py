@@ -41,6 +41,7 @@ from cometd_chat.store import (
     SessionEndedError,
     SessionNotOpenError,
     Store,
+    StoreUnavailableError,
     TakenError,
 )
 from tests.store.conftest import Place
@@ -55,6 +56,8 @@ TOKEN = st.sampled_from(("x", "y"))
 SPAN = st.integers(0, 40).map(float)
 POSITION = st.integers(-1, 12)
 LEASE = 10.0
+TRIES = 3
+"""How often a store is opened again that was not there."""
 PLAN = st.tuples(st.sampled_from((-5, 0, 5)), st.integers(10, 90), st.booleans())
 """When a job is ready, for how long it makes sense, and whether it is silent."""
 
@@ -227,6 +230,10 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     async def reopened(self) -> Store:
+        for _ in range(TRIES):
+            # A machine that is full may be too slow to open a connection in time.
+            with suppress(StoreUnavailableError):
+                return await self.place()
         return await self.place()
 
     def id(self, name: str) -> str:
