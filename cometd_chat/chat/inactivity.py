@@ -155,12 +155,12 @@ class Inactivity:
         try:
             newest = await self._store.read(chat.session_id, chat.last - ALERTS, ALERTS)
             step = next_step(options, newest)
-            if (due := chat.since + step.after) > now:
-                return due
-            await (self._alert if step.kind == ALERT else self._close)(chat, options)
+            if (due := chat.since + step.after) <= now:
+                write = self._alert if step.kind == ALERT else self._close
+                await write(chat, options)
         except _OVERTAKEN:
             pass
-        return math.inf
+        return due  # also of a step that is made: a failover may undo it
 
     async def _alert(self, chat: Quiet, options: ChatOptions) -> None:
         alert = self._notice(chat, ALERT, options.message_alert)

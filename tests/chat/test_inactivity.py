@@ -20,7 +20,7 @@ from cometd_chat.chat.inactivity import (
 )
 from cometd_chat.config import ChatOptions
 from cometd_chat.model import SERVER, Device, Entry, EntryKind, Role, Session, State
-from cometd_chat.store import StoreUnavailableError
+from cometd_chat.store import Appended, StoreUnavailableError
 from tests.chat.world import World, damage, desk, phone, seen
 from tests.chat.world import world as made
 
@@ -307,6 +307,37 @@ async def test_a_chat_that_is_only_quiet_is_read_once(
         world.clock.now += 15
         await worker.look()
     assert world.store.calls.count("read") == 1
+
+
+class Promoted:
+    """A store that answers one write, and loses it with the server that had it."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def append(self, *args: Any, **kwargs: Any) -> Any:
+        if self._lost:
+            return await self._store.append(*args, **kwargs)
+        self._lost = True
+        return Appended(entries=())
+
+
+async def test_a_warning_that_is_lost_with_a_server_of_the_storage_is_given_again(
+    world: World,
+) -> None:
+    world.configure(TIMES)
+    session = await world.chat()
+    seam: Any = Promoted(world.store)
+    worker = Inactivity(seam, world.clock, world.live)
+    world.clock.now += 101
+    await worker.look()
+    assert ALERT not in await types(world, session)
+    await worker.look()
+    assert (await types(world, session))[-1] == ALERT
 
 
 async def test_nothing_is_looked_at_where_no_chat_is_ever_closed(
