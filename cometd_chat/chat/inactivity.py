@@ -102,7 +102,8 @@ class Inactivity:
         self._clock = clock
         self._live = live
         self._config = live.current
-        self._looks_at = 0.0
+        # Not at once: while no server was there, nobody could write.
+        self._looks_at = clock.monotonic() + LONGEST_PAUSE
         """Monotonic time of the next look."""
         self._later: dict[tuple[str, int], float] = {}
         """When the next step is due in chats that were quiet at the last look, by their

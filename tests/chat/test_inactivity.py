@@ -299,6 +299,27 @@ async def test_a_silence_that_a_reload_shortens_is_noticed_at_once(
     assert (await types(world, session))[-1] == ALERT
 
 
+async def test_who_could_not_write_while_the_server_was_down_can_before_the_end(
+    world: World, worker: Inactivity
+) -> None:
+    session = await world.chat()
+    world.clock.now += 101
+    await worker.look()
+    world.clock.now += 1000
+    begun = inactivity(world)
+    await begun.sweep()
+    assert (await types(world, session))[-1] == ALERT
+    world.clock.now += LONGEST_PAUSE - 1
+    await begun.sweep()
+    await world.customers.send(session, "here again", "")
+    world.clock.now += 1
+    await begun.sweep()
+    assert (await types(world, session))[-1] == "Message"
+    world.clock.now += 101
+    await begun.sweep()
+    assert (await types(world, session))[-1] == ALERT
+
+
 async def test_a_chat_that_is_only_quiet_is_read_once(
     world: World, worker: Inactivity
 ) -> None:
@@ -356,6 +377,7 @@ async def test_looks_are_rare_where_silences_are_long(
 ) -> None:
     world.configure(text)
     worker = inactivity(world)
+    world.clock.now += LONGEST_PAUSE
     for _ in range(round(20 * longest * 4)):
         await worker.sweep()
         world.clock.now += 0.25
@@ -364,6 +386,7 @@ async def test_looks_are_rare_where_silences_are_long(
 
 
 async def test_looks_that_take_long_are_rare(world: World, worker: Inactivity) -> None:
+    world.clock.now += LONGEST_PAUSE
     async with world.store.holding("quiet", worker.sweep()):
         world.clock.now += 3.0
     looks = world.store.calls.count("quiet")
