@@ -8,6 +8,7 @@ them: each writes only after the entry that it has seen (`Store.append` with
 """
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -17,11 +18,13 @@ from typing import NamedTuple
 from cometd_chat.clock import Clock
 from cometd_chat.config import ChatOptions, LiveConfig
 from cometd_chat.model import SERVER, Draft, End, Entry, EntryKind, Participant, Role
+from cometd_chat.recurring import Sparing
 from cometd_chat.store import (
     ConflictError,
     Quiet,
     SessionEndedError,
     Store,
+    StoreError,
     TranscriptFullError,
 )
 
@@ -58,6 +61,8 @@ millisecond."""
 
 AT_ONCE = 20
 """Chats that are attended to together; their writes share a commit."""
+
+often = Sparing(logging.getLogger(__name__))
 
 _OVERTAKEN = (ConflictError, SessionEndedError, *LOST)
 """What is raised when there is nothing left to do in a chat."""
@@ -161,6 +166,8 @@ class Inactivity:
                 await write(chat, options)
         except _OVERTAKEN:
             pass
+        except StoreError as error:  # it has no words of the chat
+            often.warning("a quiet chat cannot be looked after: %s", error)
         return due  # also of a step that is made: a failover may undo it
 
     async def _alert(self, chat: Quiet, options: ChatOptions) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,18 @@ async def test_a_damaged_chat_keeps_no_other_open(
     assert (await types(world, good))[-1] == CLOSE
 
 
+async def test_a_chat_that_cannot_be_written_to_keeps_no_other_open(
+    world: World, worker: Inactivity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = [await world.chat(user) for user in ("a", "b")]
+    with closing(sqlite3.connect(tmp_path / "chat.db")) as db, db:
+        db.execute("UPDATE session SET last = 0 WHERE id = ?", (bad.id,))
+    await told_until_closed(world, worker)
+    assert ALERT not in await types(world, bad)
+    assert (await types(world, good))[-1] == CLOSE
+    assert "cannot be looked after: a value cannot be stored" in caplog.text
+
+
 @pytest.mark.parametrize(("close", "end"), [(20, CLOSE), (0, "Message")])
 async def test_where_nobody_can_write_any_more_nobody_is_told_before_the_end(
     tmp_path: Path, close: int, end: str
@@ -403,10 +417,13 @@ async def test_after_an_outage_the_looks_go_on(
 ) -> None:
     session = await world.chat()
     world.clock.now += 101
-    for method in ("quiet", "read", "append"):
+    world.store.broken = {"quiet"}
+    with pytest.raises(StoreUnavailableError):
+        await worker.sweep()
+    for method in ("read", "append"):
         world.store.broken = {method}
-        with pytest.raises(StoreUnavailableError):
-            await worker.sweep()
+        await worker.sweep()
+        world.clock.now += 2
     world.store.broken.clear()
     await asyncio.gather(*(worker.sweep() for _ in range(3)))
     assert await types(world, session) == ["ParticipantJoined", ALERT]
