@@ -195,7 +195,8 @@ class Inactivity:
             at=self._clock.time(),
             text=text,
             message_type=message_type,
-            notable=is_notable(self._live, chat.service, EntryKind.CUSTOM_NOTICE),
+            notable=text != ""
+            and is_notable(self._live, chat.service, EntryKind.CUSTOM_NOTICE),
         )
 
     def _left(self, chat: Quiet, part: Participant) -> Draft:

@@ -76,13 +76,14 @@ class ChatOptions:
     message_alert: str = option(
         TEXT,
         "Chat session will be closed soon due to inactivity of chat participants.",
-        "What they are told.",
+        "What they are told; nothing is pushed where it is empty.",
         name="message-alert",
     )
     message_close: str = option(
         TEXT,
         "Chat session closed due to inactivity of chat participants.",
-        "What they are told when the chat is closed.",
+        "What they are told when the chat is closed; nothing is pushed where it is "
+        "empty.",
         name="message-close",
     )
     flex_push_enabled: bool = option(

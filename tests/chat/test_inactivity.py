@@ -257,11 +257,13 @@ async def test_where_nobody_can_write_any_more_nobody_is_told_before_the_end(
         assert (await world.session(session)).ended == (end == CLOSE)
 
 
-async def test_an_absent_customer_is_pushed_the_notices_unless_they_are_filtered(
+async def test_an_absent_customer_is_pushed_the_notices_unless_filtered_or_wordless(
     world: World, worker: Inactivity
 ) -> None:
-    world.configure(f"{TIMES}[service.mute]\n_filtering_chat_events = Notice.Custom\n")
-    for service, notable in (("loud", True), ("mute", False)):
+    mute = "[service.mute]\n_filtering_chat_events = Notice.Custom\n"
+    wordless = "[chat.wordless]\nmessage-alert =\nmessage-close =\n"
+    world.configure(f"{TIMES}{mute}{wordless}")
+    for service, notable in (("loud", True), ("mute", False), ("wordless", False)):
         session = await world.chat(service, service)
         device = Device(id=service, type="ios")
         await world.store.register_device(session.id, device, world.clock.now)
