@@ -45,6 +45,9 @@ Found: TypeAlias = tuple[float, str]
 _LISTS = [(n, state) for n in range(PARTITIONS) for state in ("active", "waiting")]
 """The lists of open sessions: a partition and a state."""
 
+ASKED_AT_ONCE = 16
+"""Lists of which is asked together whether they have sessions."""
+
 Decision: TypeAlias = Callable[[Row], bytes | None]
 """Returns what a session becomes (`change`), None to leave it as it is."""
 
@@ -253,10 +256,14 @@ class Sessions:
         Where there are few sessions, nearly all of the lists are empty.
         """
         bases = self._keys.bases
-        counts = await self._router.read_all(
-            [(n, ("ZCARD", f"{bases[n]}in:{state}")) for n, state in _LISTS[first:]]
-        )
-        return next((str(first + i) for i, count in enumerate(counts) if count), "")
+        for start in range(first, len(_LISTS), ASKED_AT_ONCE):
+            lists = _LISTS[start : start + ASKED_AT_ONCE]
+            counts = await self._router.read_all(
+                [(n, ("ZCARD", f"{bases[n]}in:{state}")) for n, state in lists]
+            )
+            if any(counts):
+                return str(start + next(i for i, n in enumerate(counts) if n))
+        return ""
 
     async def newcomers(self, partition: int, limit: int) -> list[Found]:
         """Return the oldest sessions of a partition that were never opened, with the
