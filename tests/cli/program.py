@@ -35,6 +35,8 @@ class Program(Watched):
         self._folder = folder
         self._arguments = arguments
         self._env = {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "error"}
+        # Where several processes write, each writes whole lines.
+        self._env["PYTHONUNBUFFERED"] = ""
         self._env |= env or {}
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
