@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from cometd_chat.workers import LONGEST_PAUSE
 from tests.cli.conftest import change
 from tests.cli.program import Program, Server, run, says_it_in_one_sentence
 from tests.clients.agent import AgentClient
@@ -322,8 +323,8 @@ async def test_a_worker_without_a_process_is_tried_again(tmp_path: Path) -> None
         os.kill(first, signal.SIGKILL)  # now nobody serves, and still it goes on
         await program.says("worker 1 cannot be started")
         program.signal(signal.SIGUSR2)
-        await until(lambda: program.latest(0) != first, 15.0)
-        await until(lambda: program.latest(1) != second, 15.0)
+        await until(lambda: program.latest(0) != first, LONGEST_PAUSE + 15)
+        await until(lambda: program.latest(1) != second, LONGEST_PAUSE + 15)
         program.signal(signal.SIGTERM)
         assert await program.ended() == 0
 
