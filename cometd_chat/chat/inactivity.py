@@ -55,6 +55,9 @@ LOAD = 0.01
 """Share of the time in which a process looks at chats, at most: where there are so many
 that a look takes long, looks are rare."""
 
+BRIEF = 1.0
+"""Seconds of a look that are no load: where there are few chats, it waits for Redis."""
+
 LOOKED_AT = 100
 """Chats that the store looks at in one piece: Redis does nothing else meanwhile, for a
 millisecond."""
@@ -125,7 +128,7 @@ class Inactivity:
             pause = min(LONGEST_PAUSE, SHARE * self._shortest_silence())
             # Processes that were started together do not look together for ever.
             pause *= random.uniform(0.5, 1)  # noqa: S311 - no secret
-            self._looks_at = end + max(pause, (end - now) / LOAD)
+            self._looks_at = end + max(pause, (end - now - BRIEF) / LOAD)
 
     async def look(self) -> None:
         """Look at all open chats, and make the steps that are due."""

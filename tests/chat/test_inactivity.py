@@ -12,6 +12,7 @@ import pytest
 from cometd_chat.chat import Inactivity
 from cometd_chat.chat.inactivity import (
     ALERT,
+    BRIEF,
     CLOSE,
     LOAD,
     LONGEST_PAUSE,
@@ -406,7 +407,7 @@ async def test_looks_that_take_long_are_rare(world: World, worker: Inactivity) -
     async with world.store.holding("quiet", worker.sweep()):
         world.clock.now += 3.0
     looks = world.store.calls.count("quiet")
-    world.clock.now += 3.0 / LOAD - 1.0
+    world.clock.now += (3.0 - BRIEF) / LOAD - 1.0
     await worker.sweep()
     assert world.store.calls.count("quiet") == looks
     world.clock.now += 2.0

@@ -29,7 +29,7 @@ timeout-close = 1
 message-alert = {SOON}
 message-close = {OVER}
 """
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test gives up waiting for the end of a chat."""
 
 
